@@ -1,0 +1,1 @@
+"""Find, apply and explain structured dropout in PyTorch models."""

@@ -1,0 +1,1 @@
+"""The search: searchers, the ledger, the loop. It sees tokens and rewards, never a tensor of a model."""
