@@ -52,6 +52,6 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
 $(VENV)/.created:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { \
-	    $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+	    $(PYTHON) -m venv --without-pip $(VENV) && \
 	    $(PYTHON) -m pip --python $(BIN)/python install pip; }
 	touch $@

@@ -33,8 +33,9 @@ def source_table(
     Returns:
         Two tuples of height * width integers in row-major order: source rows, source columns.
     """
+    centre = (height - 1) / 2, (width - 1) / 2
     pixels = [(y, x) for y in range(height) for x in range(width)]
-    sources = [_source(y, x, height, width, rotate, shear_x, shear_y) for y, x in pixels]
+    sources = [_source(y, x, centre, rotate, shear_x, shear_y) for y, x in pixels]
     return tuple(row for row, _ in sources), tuple(column for _, column in sources)
 
 
@@ -45,8 +46,9 @@ def source_span(
 
     The map is affine and rounding is monotone, so the four corners decide.
     """
+    centre = (height - 1) / 2, (width - 1) / 2
     corners = [(y, x) for y in (0, height - 1) for x in (0, width - 1)]
-    sources = [_source(y, x, height, width, rotate, shear_x, shear_y) for y, x in corners]
+    sources = [_source(y, x, centre, rotate, shear_x, shear_y) for y, x in corners]
     rows, columns = [row for row, _ in sources], [column for _, column in sources]
     return (min(rows), max(rows)), (min(columns), max(columns))
 
@@ -106,10 +108,10 @@ def first_offset(smallest: int, size: Extent, stride: int, repeat: int | str) ->
 
 
 def _source(
-    y: int, x: int, height: int, width: int, rotate: float, shear_x: float, shear_y: float
+    y: int, x: int, centre: tuple[float, float], rotate: float, shear_x: float, shear_y: float
 ) -> tuple[int, int]:
     cosine, sine = _cos_sin(rotate)
-    centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
+    centre_y, centre_x = centre
     down, right = y - centre_y, x - centre_x
     right, down = cosine * right - sine * down, sine * right + cosine * down  # undo the rotation
     down -= shear_y * right

@@ -1,6 +1,7 @@
 """What is dropped at one site: tiled rectangles on a map, or blocks of tokens in a sequence."""
 
 import math
+import sys
 from dataclasses import dataclass, replace
 from typing import Literal, Self, TypeVar
 
@@ -10,6 +11,9 @@ from autodropout.errors import PatternError
 Size = int | Literal["whole"]
 Repeat = int | Literal["fill"]
 _SizeT = TypeVar("_SizeT", int, Size)
+
+_LARGEST = 2**30  # keeps every sum and product of these numbers within 64 bits
+_STEEPEST = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +30,8 @@ class ConvPattern:
         stride: Kept pixels between two tiles, at least 0.
         repeat: Tiles along each axis, at least 1; ``"fill"`` tiles the whole map.
         rotate: Degrees, counter-clockwise as the picture is seen.
-        shear_x: Columns moved per row.
-        shear_y: Rows moved per column.
+        shear_x: Columns moved per row, at most a million either way.
+        shear_y: Rows moved per column, likewise.
         share_c: One draw for all channels of a sample.
         residual: Apply the pattern, with a draw of its own, to the block's shortcut branch too.
         rate: Probability that a draw receives the pattern at all; the paper's is 1.
@@ -57,8 +61,9 @@ class ConvPattern:
         _check_int("stride", self.stride, least=0)
         if self.repeat != "fill":
             _check_int("repeat", self.repeat, least=1, word="fill")
-        for name in ("rotate", "shear_x", "shear_y"):
-            object.__setattr__(self, name, _finite(name, getattr(self, name)))
+        object.__setattr__(self, "rotate", _finite("rotate", self.rotate))
+        object.__setattr__(self, "shear_x", _shear("shear_x", self.shear_x))
+        object.__setattr__(self, "shear_y", _shear("shear_y", self.shear_y))
         _check_bool("share_c", self.share_c)
         _check_bool("residual", self.residual)
         object.__setattr__(self, "rate", _probability("rate", self.rate))
@@ -165,9 +170,9 @@ def _check_size(name: str, value: object) -> None:
 
 
 def _check_int(name: str, value: object, *, least: int, word: str | None = None) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _LARGEST:
         other = f', or "{word}"' if word else ""
-        raise PatternError(f"{name} is {value!r}; expected a whole number of at least {least}{other}")
+        raise PatternError(f"{name} is {value!r}; expected a whole number from {least} to {_LARGEST}{other}")
 
 
 def _check_bool(name: str, value: object) -> None:
@@ -176,9 +181,16 @@ def _check_bool(name: str, value: object) -> None:
 
 
 def _finite(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise PatternError(f"{name} is {value!r}; expected a finite number")
     return float(value) + 0.0  # -0.0 becomes 0.0, so that equal patterns have equal JSON
+
+
+def _shear(name: str, value: object) -> float:
+    number = _finite(name, value)
+    if abs(number) > _STEEPEST:
+        raise PatternError(f"{name} is {value!r}; expected a number from {-_STEEPEST:.0f} to {_STEEPEST:.0f}")
+    return number
 
 
 def _probability(name: str, value: object) -> float:
@@ -196,4 +208,4 @@ def _check_factor(factor: float) -> None:
 def _grown(size: _SizeT, factor: float) -> _SizeT:
     if not isinstance(size, int) or size == 0:
         return size
-    return max(1, math.floor(size * factor + 0.5))
+    return max(1, math.floor(min(size * factor, _LARGEST) + 0.5))

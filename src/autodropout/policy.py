@@ -5,12 +5,13 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, Self
 
 from autodropout.errors import PatternError
 from autodropout.pattern import ConvPattern, Pattern, TokenPattern
+from autodropout.strict_json import check_fields, read_object
 
 Schedule = Literal["constant", "ramp", "early", "late"]
 
@@ -90,18 +91,15 @@ class Policy:
         Raises:
             PatternError: The text is malformed, has a duplicate or unknown field, or another schema.
         """
-        try:
-            document = json.loads(text, object_pairs_hook=_no_duplicates)
-        except (ValueError, TypeError, RecursionError) as error:
-            if isinstance(error, PatternError):
-                raise
-            raise PatternError(f"not a policy: malformed JSON ({error})") from error
-        _check_fields(document, {"schema", "schedule", "sites"}, "the policy")
-        if document.get("schema") != SCHEMA:
-            raise PatternError(
-                f"the policy's schema is {document.get('schema')!r}; this autodropout reads schema {SCHEMA}"
-            )
-        sites = document.get("sites")
+        document = read_object(text, SCHEMA, "policy", PatternError)
+        check_fields(
+            document,
+            known={"schedule", "sites"},
+            required={"sites"},
+            where="the policy",
+            error=PatternError,
+        )
+        sites = document["sites"]
         if not isinstance(sites, dict):
             raise PatternError(f"the policy's sites are {sites!r}; expected an object of keys and patterns")
         return cls(
@@ -158,28 +156,19 @@ def _pattern_from(key: str, document: object) -> Pattern:
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
         raise PatternError(f"{key!r} has kind {kind!r}; expected one of {', '.join(_KINDS)}")
-    known = {f.name for f in fields(_KINDS[kind])}
-    _check_fields(document, known | {"kind"}, repr(key))
+    given = {name: value for name, value in document.items() if name != "kind"}
+    known = fields(_KINDS[kind])
+    check_fields(
+        given,
+        known={f.name for f in known},
+        required={f.name for f in known if f.default is MISSING},
+        where=repr(key),
+        error=PatternError,
+    )
     try:
-        return _KINDS[kind](**{name: value for name, value in document.items() if name != "kind"})
-    except (TypeError, PatternError) as error:
+        return _KINDS[kind](**given)
+    except PatternError as error:
         raise PatternError(f"{key!r}: {error}") from error
-
-
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    document: dict[str, object] = {}
-    for name, value in pairs:
-        if name in document:
-            raise PatternError(f"{name!r} stands twice in the JSON; keep one of the two")
-        document[name] = value
-    return document
-
-
-def _check_fields(document: object, known: set[str], where: str) -> None:
-    if not isinstance(document, dict):
-        raise PatternError(f"{where} is {document!r}; expected a JSON object")
-    if unknown := sorted(set(document) - known):
-        raise PatternError(f"{where} has unknown fields {unknown}; known are {sorted(known)}")
 
 
 def _check_key(key: object) -> None:
