@@ -6,15 +6,29 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
 
-from autodropout.errors import AutoDropoutError, SpaceError
+from autodropout.errors import SpaceError
 from autodropout.pattern import ConvPattern, Pattern
-from autodropout.space import Choice, Space, Value, checked_sites, document, merged, token_of, uniform
+from autodropout.space import (
+    Choice,
+    Space,
+    Value,
+    checked,
+    checked_flag,
+    checked_numbers,
+    checked_off,
+    document,
+    merged,
+    token_of,
+    uniform,
+)
 from autodropout.tilt import tilted
 
 RelativeSize = float | Literal["pixel", "whole"]
 
+_BOUNDS = {"strides": (0.0, 1e3), "rotates": (-360.0, 360.0), "shears": (-10.0, 10.0)}
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ConvSpace(Space):
     """Policies of ``ConvPattern``: eight decisions per site.
 
@@ -58,18 +72,19 @@ class ConvSpace(Space):
     off: float = 0.5
 
     def __post_init__(self) -> None:
-        checked_sites(self.sites, "key with the (height, width) of its map")
-        sites = {key: _map_size(key, size) for key, size in self.sites.items()}
-        object.__setattr__(self, "sites", sites)
-        for name in ("sizes", "strides", "repeats", "rotates", "shears"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-            if not getattr(self, name):
-                raise SpaceError(f"{name} is empty; give at least one value")
-        if unknown := sorted(set(self.residual or ()) - set(sites)):
-            raise SpaceError(f"residual names {unknown}, which are no sites of this space: {sorted(sites)}")
-        if not 0.0 < self.off < 1.0:
-            raise SpaceError(f"off is {self.off!r}; expected a probability between 0 and 1, both excluded")
-        _probe(self)
+        object.__setattr__(self, "sites", _map_sizes(self.sites))
+        for name, (low, high) in _BOUNDS.items():
+            object.__setattr__(self, name, checked_numbers(name, getattr(self, name), low, high))
+        if self.rates is not None:
+            object.__setattr__(self, "rates", checked_numbers("rates", self.rates, 1e-6, 1.0))
+        if self.residual is not None:
+            object.__setattr__(self, "residual", _shortcuts(self.residual, self.sites))
+        object.__setattr__(self, "sizes", tuple(_relative(size) for size in checked("sizes", self.sizes)))
+        object.__setattr__(self, "repeats", checked("repeats", self.repeats))
+        object.__setattr__(self, "off", checked_off(self.off))
+        for name in ("rectangles", "schedule"):
+            checked_flag(name, getattr(self, name))
+        self._probe()
 
     @property
     def searches_schedule(self) -> bool:
@@ -189,26 +204,32 @@ def _pixels(size: RelativeSize, side: int) -> Value:
             return 1
         case "whole":
             return "whole"
-        case float() | int() if 0.0 < size <= 1.0:
-            return max(1, math.floor(size * side + 0.5))
-        case _:
-            raise SpaceError(f'size {size!r} is neither a share between 0 and 1 nor "pixel" nor "whole"')
+        case share:
+            return max(1, math.floor(share * side + 0.5))
 
 
-def _map_size(key: str, size: object) -> tuple[int, int]:
+def _relative(size: object) -> RelativeSize:
     match size:
-        case (int(height), int(width)) if height >= 1 and width >= 1:
-            return height, width
-    raise SpaceError(f"the map of {key!r} is {size!r}; expected (height, width), both at least 1")
+        case "pixel" | "whole":
+            return size
+        case int(share) | float(share) if 0.0 < share <= 1.0:
+            return float(share)
+    raise SpaceError(f'size {size!r} is neither a share between 0 and 1 nor "pixel" nor "whole"')
 
 
-def _probe(space: ConvSpace) -> None:
-    """Decode every value once, so that a bad one is refused when the space is built."""
-    try:
-        for choice in space.choices:
-            if len(merged(choice.values)) != len(choice.values):
-                raise SpaceError(f"{choice.name} has a value twice: {list(choice.values)}")
-        for token in range(1, max(space.cardinalities)):
-            space.decode([min(token, n - 1) for n in space.cardinalities])
-    except (AutoDropoutError, TypeError) as error:
-        raise SpaceError(f"the space has a value that no pattern can take: {error}") from error
+def _map_sizes(sites: object) -> dict[str, tuple[int, int]]:
+    if not isinstance(sites, Mapping) or not sites:
+        raise SpaceError(f"sites is {sites!r}; expected at least one key with the (height, width) of its map")
+    for key, size in sites.items():
+        match size:
+            case (int(height), int(width)) if height >= 1 and width >= 1:
+                continue
+        raise SpaceError(f"the map of {key!r} is {size!r}; expected (height, width), both at least 1")
+    return {key: tuple(size) for key, size in sites.items()}
+
+
+def _shortcuts(residual: object, sites: Mapping[str, object]) -> tuple[str, ...]:
+    named = checked("residual", residual) if residual else ()
+    if unknown := [key for key in named if key not in sites]:
+        raise SpaceError(f"residual names {unknown}, which are no sites of this space: {list(sites)}")
+    return tuple(key for key in sites if key in named)

@@ -1,6 +1,7 @@
 """Plain records of what a trial is and what it returned."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,6 +22,9 @@ class Result:
         test: Held-out figures by name. Recorded, never shown to the searcher.
         curve: Validation metric (or reward) over training, oldest first.
         seconds: Wall-clock training time; None lets the search measure it.
+
+    Raises:
+        UsageError: A value is no number, or the time is negative.
     """
 
     reward: float
@@ -31,12 +35,13 @@ class Result:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reward", _number("reward", self.reward))
-        object.__setattr__(self, "curve", tuple(_number("curve", value) for value in self.curve))
-        for name in ("metrics", "test"):
-            values = {str(k): _number(f"{name}[{k!r}]", v) for k, v in getattr(self, name).items()}
-            object.__setattr__(self, name, values)
+        object.__setattr__(self, "curve", _numbers("curve", self.curve))
+        object.__setattr__(self, "metrics", _figures("metrics", self.metrics))
+        object.__setattr__(self, "test", _figures("test", self.test))
         if self.seconds is not None:
             object.__setattr__(self, "seconds", _number("seconds", self.seconds))
+            if not 0.0 <= self.seconds < math.inf:
+                raise UsageError(f"seconds is {self.seconds!r}; expected a duration of at least 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +98,22 @@ class Confirmed:
     spread: float | None
 
 
+def _figures(name: str, figures: object) -> dict[str, float]:
+    if not isinstance(figures, Mapping):
+        raise UsageError(f"{name} is {figures!r}; expected a mapping from names to numbers")
+    return {str(key): _number(f"{name}[{key!r}]", value) for key, value in figures.items()}
+
+
+def _numbers(name: str, values: object) -> tuple[float, ...]:
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise UsageError(f"{name} is {values!r}; expected a sequence of numbers")
+    return tuple(_number(f"{name}[{place}]", value) for place, value in enumerate(values))
+
+
 def _number(name: str, value: object) -> float:
     try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
+        if not isinstance(value, str | bytes):
+            return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{name} is {value!r}, which is not a number") from error
+    raise UsageError(f"{name} is {value!r}, which is not a number")

@@ -7,13 +7,14 @@ site's other positions are then dead, hold PAD, and mean nothing.
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Protocol, SupportsIndex
+from operator import index
+from typing import Any, Protocol, SupportsIndex
 
-from autodropout.errors import SpaceError
+from autodropout.errors import AutoDropoutError, SpaceError
 from autodropout.pattern import Pattern
 from autodropout.policy import SCHEDULES, Policy
 
@@ -107,6 +108,12 @@ class Space(ABC):
     def __len__(self) -> int:
         return len(self.choices)
 
+    def __eq__(self, other: object) -> bool:
+        return self.to_json() == other.to_json() if isinstance(other, Space) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
     def decode(self, tokens: Sequence[SupportsIndex]) -> Policy:
         """Turn tokens into the policy that they describe; sites that are off are left out.
 
@@ -169,8 +176,22 @@ class Space(ABC):
         """Say for each position whether its token means anything."""
         return tuple(parent is None or tokens[parent] != 0 for parent in self.parents)
 
+    def _probe(self) -> None:
+        """Decode every value once, so that a bad one is refused when the space is built."""
+        try:
+            for token in range(max(self.cardinalities)):
+                wanted = (max(token, 1) if parent is None else token for parent in self.parents)
+                self.decode([min(t, n - 1) for t, n in zip(wanted, self.cardinalities, strict=True)])
+        except SpaceError:
+            raise
+        except (AutoDropoutError, TypeError) as error:
+            raise SpaceError(f"the space has a value that no pattern can take: {error}") from error
+
     def _checked(self, tokens: Sequence[SupportsIndex]) -> tuple[int, ...]:
-        indices = tuple(token.__index__() for token in tokens)
+        try:
+            indices = tuple(index(token) for token in tokens)
+        except TypeError as error:
+            raise SpaceError(f"tokens are {tokens!r}; expected a sequence of whole numbers") from error
         if len(indices) != len(self):
             raise SpaceError(f"got {len(indices)} tokens; the space has {len(self)} decisions")
         for position, (token, choice) in enumerate(zip(indices, self.choices, strict=True)):
@@ -206,14 +227,53 @@ def merged(values: Sequence[Value]) -> tuple[Value, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def checked_sites(sites: object, what: str) -> None:
-    """Refuse a space without sites.
+def checked(name: str, values: object) -> tuple[Any, ...]:
+    """Return the values of a choice as a tuple.
 
     Raises:
-        SpaceError: There is none.
+        SpaceError: There is none, one of them stands twice, or they are no sequence.
     """
-    if not sites:
-        raise SpaceError(f"the space has no sites; give at least one {what}")
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise SpaceError(f"{name} is {values!r}; expected a sequence such as ({values!r},)")
+    given = tuple(values)
+    if not given or any(value in given[:place] for place, value in enumerate(given)):
+        raise SpaceError(f"{name} is {list(given)}; expected at least one value, none of them twice")
+    return given
+
+
+def checked_numbers(name: str, values: object, low: float, high: float) -> tuple[float, ...]:
+    """Return the values of a choice as floats.
+
+    Raises:
+        SpaceError: There is none, one of them stands twice, or one is no number from ``low`` to ``high``.
+    """
+    given = checked(name, values)
+    for value in given:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise SpaceError(f"{name} has {value!r}; expected numbers from {low:g} to {high:g}")
+    return tuple(float(value) + 0.0 for value in given)
+
+
+def checked_off(off: object) -> float:
+    """Return the probability of "off".
+
+    Raises:
+        SpaceError: It is not between 0 and 1.
+    """
+    if not isinstance(off, int | float) or not 0.0 < off < 1.0:
+        raise SpaceError(f"off is {off!r}; expected a probability between 0 and 1, both excluded")
+    return float(off)
+
+
+def checked_flag(name: str, flag: object) -> bool:
+    """Return a flag.
+
+    Raises:
+        SpaceError: It is neither True nor False.
+    """
+    if not isinstance(flag, bool):
+        raise SpaceError(f"{name} is {flag!r}; expected True or False")
+    return flag
 
 
 def document(kind: str, fields: Mapping[str, object]) -> str:

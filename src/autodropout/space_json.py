@@ -1,10 +1,13 @@
 """Read a space back from the JSON that it wrote."""
 
-import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
 
 from autodropout.conv_space import ConvSpace
 from autodropout.errors import SpaceError
-from autodropout.space import SCHEMA, Space
+from autodropout.space import SCHEMA, Space, checked
+from autodropout.strict_json import check_fields, read_object
 from autodropout.token_space import TokenSpace
 
 
@@ -12,21 +15,28 @@ def space_from_json(text: str) -> Space:
     """Return the space whose ``to_json`` gave this text.
 
     Raises:
-        SpaceError: The text is malformed, of another schema, or describes no valid space.
+        SpaceError: The text is malformed, has a duplicate, unknown or missing field, is of another
+            schema, or describes no valid space.
     """
-    try:
-        document = json.loads(text)
-        schema, kind = document.pop("schema"), document.pop("kind")
-        if schema != SCHEMA:
-            raise SpaceError(f"the space's schema is {schema!r}; this version of autodropout reads {SCHEMA}")
-        match kind:
-            case "conv":
-                sites = {key: tuple(size) for key, size in document.pop("sites")}
-                return ConvSpace(sites=sites, **document)
-            case "token":
-                return TokenSpace(**document)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        if isinstance(error, SpaceError):
-            raise
-        raise SpaceError(f"not a space: {error}") from error
-    raise SpaceError(f"the space is of kind {kind!r}; expected conv or token")
+    document = read_object(text, SCHEMA, "space", SpaceError)
+    match document.pop("kind", None):
+        case "conv":
+            _check(document, ConvSpace)
+            return ConvSpace(**document | {"sites": _pairs(document["sites"])})
+        case "token":
+            _check(document, TokenSpace)
+            return TokenSpace(**document)
+        case kind:
+            raise SpaceError(f"the space is of kind {kind!r}; expected conv or token")
+
+
+def _check(document: Mapping[str, Any], kind: type[ConvSpace] | type[TokenSpace]) -> None:
+    known = {f.name for f in fields(kind)}
+    check_fields(document, known=known, required={"sites"}, where="the space", error=SpaceError)
+
+
+def _pairs(sites: Any) -> dict[str, Any]:
+    if not isinstance(sites, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in sites):
+        raise SpaceError(f"sites is {sites!r}; expected pairs of a key and a map size")
+    checked("sites", [key for key, _ in sites])
+    return dict(sites)

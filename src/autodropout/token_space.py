@@ -5,14 +5,25 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
 
-from autodropout.errors import AutoDropoutError, SpaceError
+from autodropout.errors import SpaceError
 from autodropout.pattern import Pattern, TokenPattern
 from autodropout.policy import ROLES
-from autodropout.space import Choice, Space, Value, checked_sites, document, merged, token_of, uniform
+from autodropout.space import (
+    Choice,
+    Space,
+    Value,
+    checked,
+    checked_flag,
+    checked_numbers,
+    checked_off,
+    document,
+    token_of,
+    uniform,
+)
 from autodropout.tilt import tilted
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TokenSpace(Space):
     """Policies of ``TokenPattern``: size, stride, share_t, share_c and rate per site.
 
@@ -42,19 +53,14 @@ class TokenSpace(Space):
     off: float = 0.5
 
     def __post_init__(self) -> None:
-        checked_sites(self.sites, "role or key")
-        if isinstance(self.sites, str):
-            raise SpaceError(
-                f"sites is the string {self.sites!r}; expected a sequence such as ({self.sites!r},)"
-            )
-        for name in ("sites", "sizes", "strides", "rates", "residual_rates"):
-            values = tuple(getattr(self, name))
-            if not values or len(merged(values)) != len(values):
-                raise SpaceError(f"{name} is {list(values)}; expected at least one value, none of them twice")
-            object.__setattr__(self, name, values)
-        if not 0.0 < self.off < 1.0:
-            raise SpaceError(f"off is {self.off!r}; expected a probability between 0 and 1, both excluded")
-        _probe(self)
+        for name in ("sites", "sizes", "strides"):
+            object.__setattr__(self, name, checked(name, getattr(self, name)))
+        for name in ("rates", "residual_rates"):
+            object.__setattr__(self, name, checked_numbers(name, getattr(self, name), 1e-6, 1.0))
+        checked("sites with their roles written out", [_key(site) for site in self.sites])
+        object.__setattr__(self, "off", checked_off(self.off))
+        checked_flag("schedule", self.schedule)
+        self._probe()
 
     @property
     def searches_schedule(self) -> bool:
@@ -64,8 +70,7 @@ class TokenSpace(Space):
     @cached_property
     def site_choices(self) -> Mapping[str, tuple[Choice, ...]]:
         """Choices of each site: size, stride, share_t, share_c, rate."""
-        keys = [f"role:{site}" if site in ROLES else site for site in self.sites]
-        return {key: self._choices(key) for key in keys}
+        return {key: self._choices(key) for key in map(_key, self.sites)}
 
     def to_json(self) -> str:
         """Return canonical JSON that ``space_from_json`` reads."""
@@ -105,10 +110,5 @@ class TokenSpace(Space):
         return tuple(token_of(choice, getattr(pattern, choice.name)) for choice in self.site_choices[site])
 
 
-def _probe(space: TokenSpace) -> None:
-    """Decode every value once, so that a bad one is refused when the space is built."""
-    try:
-        for token in range(1, max(space.cardinalities)):
-            space.decode([min(token, n - 1) for n in space.cardinalities])
-    except (AutoDropoutError, TypeError, ValueError) as error:
-        raise SpaceError(f"the space has a value that no pattern can take: {error}") from error
+def _key(site: str) -> str:
+    return f"role:{site}" if site in ROLES else site
