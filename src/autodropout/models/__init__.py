@@ -1,0 +1,1 @@
+"""Target networks, every site a named module."""

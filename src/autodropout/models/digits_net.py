@@ -1,0 +1,59 @@
+"""A small residual ConvNet for 8x8 digits."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResidualBlock(nn.Module):
+    """relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), a basic block of He et al. (2016).
+
+    The sites are the outputs of ``bn1`` and ``bn2``. ``shortcut`` is a module also where it is the
+    identity, so that a pattern with ``residual`` reaches it.
+
+    Args:
+        inputs: Channels of x.
+        outputs: Channels of the result.
+        stride: Of the first convolution and the shortcut; 2 halves the map.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
+        h = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(h)) + self.shortcut(x))
+
+
+class DigitsNet(nn.Module):
+    """Stem, two residual blocks, one linear layer over all places of the last map.
+
+    A site after each BatchNorm: ``bn``, ``block1.bn1``, ``block1.bn2`` on 8x8 maps, ``block2.bn1``,
+    ``block2.bn2`` on 4x4 maps. The head sees every place on its own instead of an average over places:
+    such a network overfits a few hundred images, which is what dropout is for.
+
+    Args:
+        width: Channels of the first block; the second has twice as many.
+        num_classes: Outputs.
+        side: Height and width of the images in pixels, even.
+    """
+
+    def __init__(self, width: int = 16, num_classes: int = 10, side: int = 8) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, width, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        self.block1 = ResidualBlock(width, width)
+        self.block2 = ResidualBlock(width, 2 * width, stride=2)
+        self.head = nn.Linear(2 * width * (side // 2) ** 2, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, 1, side, side) to logits (N, num_classes)."""
+        h = F.relu(self.bn(self.conv(images)))
+        h = self.block2(self.block1(h))
+        return self.head(h.flatten(1))
