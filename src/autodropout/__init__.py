@@ -1,8 +1,10 @@
 """Find, apply and explain structured dropout in PyTorch models.
 
-Names that need torch are loaded at their first use, so that the command line's help and the workers of
-a search start without it.
+Names that need torch are loaded at their first use, so that the command line's help starts without it.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from autodropout.conv_space import ConvSpace as ConvSpace
 from autodropout.errors import AutoDropoutError as AutoDropoutError
@@ -13,4 +15,21 @@ from autodropout.result import Result as Result
 from autodropout.result import Trial as Trial
 from autodropout.token_space import TokenSpace as TokenSpace
 
+if TYPE_CHECKING:
+    from autodropout.engine.controller import Controller as Controller
+
 __version__ = "0.1.0"
+
+_LATE = {
+    "Controller": "engine.controller",
+}
+
+if not TYPE_CHECKING:  # a type checker reads the imports above and reports any other name
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals().setdefault(name, getattr(import_module(f"{__name__}.{_LATE[name]}"), name))
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATE})
