@@ -1,0 +1,29 @@
+"""Which seed a trial is given: a pure function of the study's seed, the kind of trial and its number."""
+
+from autodropout.engine.seeds import derived_seed
+from autodropout.result import TrialKind
+
+_BITS = 29
+_STEP = 0x1E3779B9
+_RANGE: dict[TrialKind, int] = {"search": 0, "confirm": 1, "compare": 2}
+
+
+def trial_seed(study_seed: int, kind: TrialKind, number: int) -> int:
+    """Return the seed of a trial, in [0, 2^31).
+
+    Each kind has a range of its own, so no policy is ever confirmed or compared on a seed that the
+    search has seen, and within a kind different numbers give different seeds.
+
+    Args:
+        study_seed: Seed of the whole study.
+        kind: Kind of the trial.
+        number: The trial's id for a search; for confirmation and comparison the position of the seed,
+            which is shared by all policies so that they are measured on the same seeds.
+
+    Example:
+        >>> trial_seed(0, "search", 1) == trial_seed(0, "search", 1)
+        True
+    """
+    # An odd step makes number -> seed a bijection modulo a power of two: no two trials share a seed.
+    position = (derived_seed(study_seed, "trials", kind) + number * _STEP) % (1 << _BITS)
+    return (_RANGE[kind] << _BITS) + position
