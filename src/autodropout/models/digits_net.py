@@ -1,7 +1,11 @@
 """A small residual ConvNet for 8x8 digits."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from autodropout.site import Site
 
 
 class ResidualBlock(nn.Module):
@@ -51,6 +55,15 @@ class DigitsNet(nn.Module):
         self.block1 = ResidualBlock(width, width)
         self.block2 = ResidualBlock(width, 2 * width, stride=2)
         self.head = nn.Linear(2 * width * (side // 2) ** 2, num_classes)
+
+    def autodropout_sites(self) -> Sequence[Site]:
+        """Return the five sites; those in a block know the block's shortcut."""
+        blocks = [
+            Site(name=f"{block}.{norm}", layout="NCHW", shortcut=f"{block}.shortcut")
+            for block in ("block1", "block2")
+            for norm in ("bn1", "bn2")
+        ]
+        return [Site(name="bn", layout="NCHW"), *blocks]
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, 1, side, side) to logits (N, num_classes)."""
