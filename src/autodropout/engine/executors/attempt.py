@@ -1,0 +1,106 @@
+"""One attempt at one trial: call the evaluation, measure it, say how it ended, keep its output."""
+
+import errno
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from autodropout.engine.executors.base import Done, Evaluate, Job, Raised
+from autodropout.errors import LedgerError, UsageError
+from autodropout.result import Result
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def run(evaluate: Evaluate, job: Job, passing: tuple[type[BaseException], ...] = ()) -> Done | Raised:
+    """Call ``evaluate`` once and return what became of it.
+
+    Args:
+        evaluate: What to call with the job's policy and seed.
+        job: The attempt.
+        passing: Exceptions that go through to the caller instead of becoming ``Raised``.
+
+    Returns:
+        ``Done`` with plain data and measured seconds, or ``Raised``, its traceback also on stderr.
+
+    Raises:
+        OSError: The disk is full. That is the machine's fault, so it must not count against the policy.
+    """
+    began = time.perf_counter()
+    try:
+        return Done(result=_as_result(evaluate(job.policy, job.seed), began))
+    except passing:
+        raise
+    except BaseException as error:  # a trial that calls sys.exit must not take its worker along
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise
+        outcome = raised(error)
+        sys.stderr.write(outcome.traceback)
+        return outcome
+
+
+def raised(error: BaseException, before: str = "") -> Raised:
+    """Return the ``Raised`` of an exception that was just caught; ``before`` opens its one-line text."""
+    frames = error.__traceback__.tb_next if error.__traceback__ else None  # the first frame is ours
+    text = traceback.TracebackException.from_exception(error)
+    message = "".join(str(text).splitlines(keepends=True)[:1]).strip()
+    line = ": ".join(part for part in (before, type(error).__name__, message) if part)
+    return Raised(error=line, traceback="".join(traceback.format_exception(type(error), error, frames)))
+
+
+def log_path(log_dir: Path, job: Job) -> Path:
+    """Return the file that keeps what this attempt prints, such as ``trial-000017-1.log``."""
+    return log_dir / f"trial-{job.trial:06d}-{job.attempt}.log"
+
+
+def log_error(path: Path, error: OSError) -> LedgerError:
+    """Return the error that stops a search because an attempt's output cannot be kept."""
+    reason = error.strerror or error
+    return LedgerError(f"{path}: cannot be written ({reason}); make room or choose another directory")
+
+
+def make_log_dir(log_dir: str | os.PathLike[str]) -> Path:
+    """Create the folder for the attempts' output and return its absolute path.
+
+    Raises:
+        LedgerError: It cannot be created or written to.
+    """
+    folder = Path(log_dir).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "workers.log").touch()
+    except OSError as error:
+        raise log_error(folder, error) from error
+    return folder
+
+
+def check_evaluate(evaluate: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        UsageError: ``evaluate`` is not callable.
+    """
+    if not callable(evaluate):
+        raise UsageError(f"evaluate is {evaluate!r}; expected a function of (policy, seed)")
+
+
+def _as_result(value: object, began: float) -> Result:
+    if isinstance(value, Result):
+        seconds = time.perf_counter() - began if value.seconds is None else value.seconds
+        return Result(
+            reward=value.reward, metrics=value.metrics, test=value.test, curve=value.curve, seconds=seconds
+        )
+    reward = _as_number(value)
+    return Result(reward=reward, seconds=time.perf_counter() - began)
+
+
+def _as_number(value: object) -> float:
+    refusal = f"evaluate returned a {type(value).__qualname__}; expected one number or an autodropout.Result"
+    if isinstance(value, str | bytes | bytearray):
+        raise UsageError(refusal)
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise UsageError(refusal) from error
