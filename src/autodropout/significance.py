@@ -72,8 +72,8 @@ def summarise(values: Sequence[float], *, confidence: float = 0.95) -> Summary:
         UsageError: There are no values, one is NaN or infinite, or ``confidence`` is out of range.
 
     Example:
-        >>> summarise([0.90, 0.92, 0.94]).mean
-        0.92
+        >>> summarise([1.0, 2.0, 3.0]).mean
+        2.0
     """
     figures = _figures(values, "values")
     mean, spread, margin = _moments(figures, checked_fraction("confidence", confidence))
@@ -136,9 +136,9 @@ def power(effect: float, n: int, *, alpha: float = 0.05) -> float:
 
     1 - E[Phi(c S - e sqrt(n)) - Phi(-c S - e sqrt(n))], (n - 1) S^2 ~ chi^2(n - 1)
 
-    with c = t(1 - alpha / 2, n - 1). This is the noncentral t distribution written as a mean over S, the observed spread over the true one
-    (Cohen 1988), and integrated over its quantiles to about 1e-5: library versions of that distribution
-    overflow for large effects.
+    with c = t(1 - alpha / 2, n - 1). This is the noncentral t distribution as a mean over S, the observed
+    spread over the true one (Cohen 1988), integrated over S's quantiles to about 1e-5: library versions of
+    that distribution overflow for large effects.
 
     Args:
         effect: e: true difference over the standard deviation of the differences; its sign is ignored.
