@@ -169,17 +169,16 @@ def token_keep_at(pattern: TokenPattern, t: int, phase: Tensor, coins: Tensor) -
     Args:
         pattern: A pattern that is not off; its rate plays no part.
         t: Tokens in the sequence, at least 1.
-        phase: int64 of the batch's shape, in [0, period): where in its period the first token stands.
+        phase: int64 of the batch's shape, in [0, num_phases): where in its period the
+            first token stands.
         coins: Bool, True = drop, shape (..., B, C) with ``share_t`` and (..., T, C) without.
 
     Returns:
         Bool, True = kept, shape (..., T, C).
     """
-    if isinstance(pattern.size, str):
-        return ~coins.expand(*coins.shape[:-2], t, coins.shape[-1])
-    if pattern.stride == 0 and not pattern.share_t:
-        return ~coins  # every token is affected, whatever the phase
-    period = pattern.size + pattern.stride
+    period = num_phases(pattern)
+    if isinstance(pattern.size, str) or period == 1:
+        return ~coins.expand(*coins.shape[:-2], t, coins.shape[-1])  # every token is affected
     place = (torch.arange(t, device=phase.device) + phase.unsqueeze(-1)).unsqueeze(-1)
     if pattern.share_t:
         block = place // period
@@ -188,13 +187,15 @@ def token_keep_at(pattern: TokenPattern, t: int, phase: Tensor, coins: Tensor) -
 
 
 def num_phases(pattern: TokenPattern) -> int:
-    """Return how many phases are drawn from: the period, 1 for ``"whole"``."""
-    return 1 if isinstance(pattern.size, str) else pattern.size + pattern.stride
+    """Return how many phases are drawn from: the period, or 1 where the phase changes nothing."""
+    if isinstance(pattern.size, str) or (pattern.stride == 0 and not pattern.share_t):
+        return 1
+    return pattern.size + pattern.stride
 
 
 def num_blocks(pattern: TokenPattern, t: int) -> int:
     """Return how many blocks, cut ones included, t tokens may belong to."""
-    return 1 if isinstance(pattern.size, str) else (t - 2) // num_phases(pattern) + 2
+    return 1 if isinstance(pattern.size, str) else (t - 2) // (pattern.size + pattern.stride) + 2
 
 
 def _conv_shape(pattern: ConvPattern, shape: Sequence[int]) -> tuple[int, int, int, int]:

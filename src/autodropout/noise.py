@@ -18,7 +18,7 @@ _COIN_BITS = 24  # float32 holds every multiple of 2^-24 in [0, 1)
 
 
 class Noise(Protocol):
-    """A source of draws. Each call draws afresh."""
+    """A source of draws. Each call draws afresh; whole numbers below 1 cost no draw."""
 
     @property
     def device(self) -> torch.device:
@@ -58,6 +58,8 @@ class GeneratorNoise:
 
     def integers(self, bound: int, shape: Sequence[int]) -> Tensor:
         """Return int64 of this shape, uniform over 0 to bound - 1."""
+        if bound == 1:
+            return torch.zeros(tuple(shape), dtype=torch.int64, device=self._device)
         drawn = torch.randint(bound, tuple(shape), generator=self._generator, device=self._source)
         return drawn.to(self._device)
 

@@ -1,0 +1,82 @@
+"""Put a module behind a named place of a model, and take it away again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from autodropout.errors import ApplyError, SiteError
+
+CHILD = "_autodropout"
+"""Reserved name of the child module that a site receives."""
+
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """What ``attach`` did; a deep copy or pickle of the whole model carries it along."""
+
+    module: nn.Module
+    handle: RemovableHandle
+
+    def detach(self) -> None:
+        """Take hook and child away; nothing of them remains. May be called twice."""
+        self.handle.remove()
+        self.module._modules.pop(CHILD, None)
+
+
+def attach(model: nn.Module, site: str, children: Sequence[nn.Module]) -> Attachment:
+    """Let modules act on a site's output while the site is in training mode.
+
+    They become a child of the site's module, so that they follow its device, its training flag, copies
+    and pickles; one forward hook calls them. In evaluation the output is left as it is.
+
+    Args:
+        model: The model.
+        site: Dotted name of a module in it.
+        children: Modules without parameters and persistent buffers, applied in this order; at least one.
+
+    Raises:
+        SiteError: There is no such module, or it is a container, which would run the child as a layer.
+        ApplyError: The module already has such a child.
+    """
+    module = named_module(model, site)
+    if isinstance(module, CONTAINERS):
+        raise SiteError(_container_text(model, site))
+    if CHILD in module._modules:
+        raise ApplyError(f'site "{site}" already has a pattern; remove() what was applied before')
+    child = children[0] if len(children) == 1 else nn.Sequential(*children)
+    module.add_module(CHILD, child.train(module.training))
+    return Attachment(module, module.register_forward_hook(_call_child))
+
+
+def named_module(model: nn.Module, name: str) -> nn.Module:
+    """Return a module by its dotted name.
+
+    Raises:
+        SiteError: There is none.
+    """
+    try:
+        return model.get_submodule(name)
+    except AttributeError as error:
+        raise SiteError(f'the model has no module "{name}"') from error
+
+
+def _call_child(module: nn.Module, _: object, output: object) -> object:
+    """Forward hook: top-level, so that a model that bears it can be pickled."""
+    return module.get_submodule(CHILD)(output) if module.training else output
+
+
+def _container_text(model: nn.Module, site: str) -> str:
+    container = named_module(model, site)
+    inside = [f"{site}.{name}" for name, child in container.named_modules() if _is_layer(name, child)]
+    instead = (
+        f'name the module inside whose output it is, such as "{inside[-1]}"' if inside else "it is empty"
+    )
+    return f'site "{site}" is a {type(container).__name__}, which would run a pattern as a layer; {instead}'
+
+
+def _is_layer(name: str, module: nn.Module) -> bool:
+    return bool(name) and not isinstance(module, CONTAINERS) and not list(module.children())

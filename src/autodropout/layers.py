@@ -1,0 +1,216 @@
+"""The pattern as a module: it draws a mask in training and does nothing in evaluation."""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import cache
+from typing import Self
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from autodropout.errors import PatternError, ShapeError, UsageError
+from autodropout.mask import drawn_conv_keep, drawn_token_keep, drop
+from autodropout.noise import CounterNoise, GeneratorNoise, Noise, stream_key
+from autodropout.pattern import ConvPattern, Pattern, TokenPattern
+from autodropout.site import Layout
+
+LAYOUTS_OF: dict[type[Pattern], tuple[Layout, ...]] = {
+    ConvPattern: ("NCHW", "NHWC"),
+    TokenPattern: ("NTC", "TNC"),
+}
+"""Layouts that a kind of pattern can act on; the first is its default."""
+
+_NUM_AXES: dict[Layout, int] = {"NCHW": 4, "NHWC": 4, "TNC": 3}
+_PERMUTATIONS: dict[Layout, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "NHWC": ((0, 3, 1, 2), (0, 2, 3, 1)),
+    "TNC": ((1, 0, 2), (1, 0, 2)),
+}
+
+
+class PatternDropout(nn.Module):
+    """Drop a pattern from its input in training; return the input itself in evaluation.
+
+    In training the input is ``drop(h, keep)`` with a fresh keep mask (AutoDropout, Eq. 1). The module has
+    no parameters and puts nothing into ``state_dict``.
+
+    Eq. 1 divides by the share that this draw kept. Where one draw covers the whole batch (a
+    whole-sample pattern and a batch of one) the factor is 1 or the output 0, so it cannot make up for
+    the drops on average; that warns once per process.
+
+    Args:
+        pattern: What to drop.
+        layout: Axes of the input: ``"NCHW"`` or ``"NHWC"`` for a ConvPattern, ``"NTC"`` (any (..., T, C))
+            or ``"TNC"`` for a TokenPattern; None is the first of these.
+        site: Name of the place where it stands, for errors and for ``seed``.
+        seed: None draws from the device's default generator. A number makes every mask a pure function
+            of (seed, data-parallel rank, site, step); whoever trains sets ``step`` (see ``set_step``).
+
+    Attributes:
+        fired: Whether it has drawn a mask, or been compiled to draw them, since it was made.
+
+    Raises:
+        PatternError: The pattern is none, or does not fit the layout.
+
+    Example:
+        >>> layer = PatternDropout(ConvPattern(height=2, width=2, share_c=False))
+        >>> layer(torch.ones(8, 16, 4, 4)).shape
+        torch.Size([8, 16, 4, 4])
+    """
+
+    strength: Tensor
+    step: Tensor | None
+
+    def __init__(
+        self,
+        pattern: Pattern,
+        *,
+        layout: Layout | None = None,
+        site: str | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.pattern = pattern
+        self.layout = _checked_layout(pattern, layout)
+        self.site = site
+        self.seed = seed
+        self.fired = False
+        self._level = 1.0
+        self._stream = None if seed is None else stream_key(seed, site or "")
+        self.register_buffer("strength", torch.tensor(1.0), persistent=False)
+        self.register_buffer("step", None if seed is None else torch.tensor(0), persistent=False)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Return h with a fresh mask dropped from it, or h itself in evaluation.
+
+        Raises:
+            ShapeError: h has not the layout's axes, or is not of a float dtype.
+        """
+        if not self.training or self.pattern.off:
+            return h
+        self._check(h)
+        self._note_fired()
+        return drop(h, self._keep(h))
+
+    def set_strength(self, strength: float) -> None:
+        """Multiply the pattern's rate by ``strength`` from now on, 0 being an exact identity.
+
+        Compiled code follows without being compiled again.
+
+        Args:
+            strength: 0 to 1.
+
+        Raises:
+            UsageError: It is out of range.
+        """
+        if not 0.0 <= strength <= 1.0:
+            raise UsageError(f"strength is {strength!r}; expected a number from 0 to 1")
+        self._level = float(strength)
+        self.strength.fill_(self._level)
+
+    def set_step(self, step: int) -> None:
+        """Say which step the next masks are for; it must differ from one micro-batch to the next.
+
+        Compiled code follows without being compiled again. A second call within a step draws the
+        same mask again: that is what makes activation checkpointing safe.
+
+        Args:
+            step: At least 0.
+
+        Raises:
+            UsageError: The step is negative, or the layer has no seed.
+        """
+        if self.step is None:
+            raise UsageError("the layer has no seed, so it takes no step; give it one with seed=")
+        if step < 0:
+            raise UsageError(f"step is {step!r}; expected a whole number of at least 0")
+        self.step.fill_(step)
+
+    def extra_repr(self) -> str:
+        """Return what differs from the pattern's defaults, and where it stands."""
+        set_fields = [
+            f"{field.name}={getattr(self.pattern, field.name)!r}"
+            for field in fields(self.pattern)
+            if getattr(self.pattern, field.name) != field.default
+        ]
+        extras = {"layout": self.layout, "site": self.site, "seed": self.seed}
+        return ", ".join(
+            set_fields + [f"{name}={value}" for name, value in extras.items() if value is not None]
+        )
+
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    def _note_fired(self) -> None:
+        # Run when a graph is traced, not by the graph: a graph under activation checkpointing may not
+        # change an attribute.
+        self.fired = True
+
+    def _keep(self, h: Tensor) -> Tensor:
+        to_canonical, back = _PERMUTATIONS.get(self.layout, (None, None))
+        shape = h.shape if to_canonical is None else [h.shape[axis] for axis in to_canonical]
+        noise = self._noise(h.device)
+        if isinstance(self.pattern, ConvPattern):
+            keep = drawn_conv_keep(self.pattern, shape, noise, self.strength)
+        else:
+            keep = drawn_token_keep(self.pattern, shape, noise, self.strength)
+        if not torch.compiler.is_compiling() and _is_one_draw(self.pattern, shape):
+            _warn_one_draw()
+        return keep if back is None else keep.permute(back)
+
+    def _noise(self, device: torch.device) -> Noise:
+        if self._stream is None or self.step is None:
+            return GeneratorNoise(device=device)
+        return CounterNoise(self._stream, _data_parallel_rank(), self.step.to(device))
+
+    def _check(self, h: Tensor) -> None:
+        where = "" if self.site is None else f'site "{self.site}": '
+        if not isinstance(h, Tensor):
+            raise ShapeError(f"{where}the output is a {type(h).__name__}; a pattern takes one tensor")
+        num_axes = _NUM_AXES.get(self.layout)
+        if h.ndim < 2 or num_axes not in (None, h.ndim):
+            expected = self.layout if num_axes else "(..., T, C)"
+            raise ShapeError(
+                f"{where}the hidden state has shape {tuple(h.shape)}; "
+                f"a {type(self.pattern).__name__} there needs {expected}"
+            )
+        if not h.is_floating_point():
+            raise ShapeError(f"{where}the hidden state is {h.dtype}; expected a float dtype")
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # model.half() and to_empty() would round or lose the strength; it stays exact in float32.
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.strength = torch.tensor(self._level, device=self.strength.device)
+        return self
+
+
+def _checked_layout(pattern: Pattern, layout: Layout | None) -> Layout:
+    if not isinstance(pattern, ConvPattern | TokenPattern):
+        raise PatternError(f"the pattern is {pattern!r}; expected a ConvPattern or a TokenPattern")
+    fitting = LAYOUTS_OF[type(pattern)]
+    if layout is not None and layout not in fitting:
+        raise PatternError(
+            f"layout is {layout!r}; a {type(pattern).__name__} takes one of {', '.join(fitting)}"
+        )
+    return layout or fitting[0]
+
+
+def _is_one_draw(pattern: Pattern, shape: Sequence[int]) -> bool:
+    """Say whether the batch is a single sample that is kept or dropped as a whole."""
+    if isinstance(pattern, ConvPattern):
+        return shape[0] == 1 and pattern.share_c and pattern.height == pattern.width == "whole"
+    whole = pattern.size == "whole" and pattern.share_t and pattern.share_c
+    return whole and math.prod(shape[:-2]) == 1
+
+
+@cache
+def _warn_one_draw() -> None:
+    warnings.warn(
+        "a pattern drops whole samples in a batch of one: Eq. 1 leaves such a sample as it is or all zeros, "
+        "never scaled up to make up for the zeros; use larger micro-batches or a pattern that is not whole",
+        stacklevel=2,
+    )
+
+
+def _data_parallel_rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
