@@ -36,7 +36,9 @@ def _check(document: Mapping[str, Any], kind: type[ConvSpace] | type[TokenSpace]
 
 
 def _pairs(sites: Any) -> dict[str, Any]:
-    if not isinstance(sites, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in sites):
-        raise SpaceError(f"sites is {sites!r}; expected pairs of a key and a map size")
-    checked("sites", [key for key, _ in sites])
-    return dict(sites)
+    match sites:
+        case [*pairs] if all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+            keys = checked("sites", [key for key, _ in pairs])
+            if all(isinstance(key, str) for key in keys):
+                return dict(pairs)
+    raise SpaceError(f"sites is {sites!r}; expected pairs of a key and a map size")

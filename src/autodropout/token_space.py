@@ -55,6 +55,8 @@ class TokenSpace(Space):
     def __post_init__(self) -> None:
         for name in ("sites", "sizes", "strides"):
             object.__setattr__(self, name, checked(name, getattr(self, name)))
+        if 0 in self.sizes:
+            raise SpaceError("sizes has 0, which is off; off is always there, so leave it out")
         for name in ("rates", "residual_rates"):
             object.__setattr__(self, name, checked_numbers(name, getattr(self, name), 1e-6, 1.0))
         checked("sites with their roles written out", [_key(site) for site in self.sites])
