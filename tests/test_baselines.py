@@ -12,9 +12,10 @@ from scipy import stats
 from torch import Tensor, nn
 
 from autodropout import baselines
-from autodropout.errors import PatternError, ShapeError, UsageError
+from autodropout.errors import ApplyError, PatternError, ShapeError, SiteError, UsageError
 from autodropout.mask import conv_keep, token_keep
 from autodropout.pattern import ConvPattern, TokenPattern
+from autodropout.site import Site
 
 Method = Callable[[Tensor, float, bool], Tensor]
 
@@ -455,3 +456,49 @@ def test_points_keep_the_same_masks_in_distribution(name: str) -> None:
     # Equal first and second moments of all cells, each within bounds at 1e-6 for a difference of two means.
     bound = 4.9 * math.sqrt(2 * 0.25 / draws)
     assert (joint["pattern"] - joint["method"]).abs().max() < bound
+
+
+def small_net() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Sequential(nn.ReLU(), nn.Conv2d(8, 4, 1)))
+
+
+def test_modules_on_sites_act_in_training_only_and_go_without_a_trace() -> None:
+    net, x = small_net(), torch.randn(4, 3, 8, 8)
+    keys, before = list(net.state_dict()), net.eval()(x)
+    rates = baselines.linear_decay(0.8, 2)
+    sites = ["1", Site(name="2.1", layout="NCHW")]
+    placed = baselines.on_sites(net, sites, lambda position: baselines.SpatialDropout(rates[position]))
+    assert {name: module.p for name, module in placed.modules.items()} == {"1": 0.4, "2.1": 0.8}
+    assert list(net.state_dict()) == keys
+    assert torch.equal(net(x), before)
+    zeros = (net.train()(x) == 0).all(dim=(2, 3))
+    assert 0 < zeros.sum() < zeros.numel()
+    placed.remove()
+    placed.remove()
+    assert not (net(x) == 0).all(dim=(2, 3)).any()
+    assert [name for name, _ in net.named_modules()] == [name for name, _ in small_net().named_modules()]
+
+
+def test_modules_on_sites_go_with_the_context() -> None:
+    net = small_net()
+    with baselines.on_sites(net, ["1"], lambda _: baselines.DropBlock(0.1, 3)):
+        assert any(isinstance(module, baselines.DropBlock) for module in net.modules())
+    assert not any(isinstance(module, baselines.DropBlock) for module in net.modules())
+
+
+def test_a_failed_placement_leaves_the_model_as_it_was() -> None:
+    net = small_net()
+    for sites, error, text in (
+        (["1", "nowhere"], SiteError, 'the model has no module "nowhere"'),
+        (["1", "2"], SiteError, 'site "2" is a Sequential'),
+        ([], UsageError, r"sites is \[\]; expected a sequence of at least one name"),
+        ("1", UsageError, "sites is '1'; expected a sequence of at least one name"),
+    ):
+        with pytest.raises(error, match=text):
+            baselines.on_sites(net, sites, lambda _: baselines.Dropout())
+        assert not any(isinstance(module, baselines.Dropout) for module in net.modules())
+    with (
+        baselines.on_sites(net, ["1"], lambda _: baselines.Dropout()),
+        pytest.raises(ApplyError, match='site "1" already has a pattern'),
+    ):
+        baselines.on_sites(net, ["1"], lambda _: baselines.Dropout())

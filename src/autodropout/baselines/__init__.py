@@ -16,7 +16,7 @@ Variational dropout ``VariationalDropout``    ``drop_features`` ``variational_dr
 
 Functions and modules scale as their papers do (by the expected share kept; DropBlock by the realised
 one). Patterns are scaled by Eq. 1, that is by the realised share of the whole mask, and keep the same
-masks in distribution.
+masks in distribution. ``on_sites`` puts modules onto a model that is built already.
 """
 
 from autodropout.baselines.blocks import DropBlock as DropBlock
@@ -33,6 +33,8 @@ from autodropout.baselines.coins import drop_path as drop_path
 from autodropout.baselines.coins import drop_units as drop_units
 from autodropout.baselines.coins import drop_words as drop_words
 from autodropout.baselines.coins import linear_decay as linear_decay
+from autodropout.baselines.placing import Placed as Placed
+from autodropout.baselines.placing import on_sites as on_sites
 from autodropout.baselines.points import dropout as dropout
 from autodropout.baselines.points import spatial_dropout as spatial_dropout
 from autodropout.baselines.points import stochastic_depth as stochastic_depth
