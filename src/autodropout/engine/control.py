@@ -39,6 +39,11 @@ def request(out: str | os.PathLike[str], verb: Verb) -> None:
         ) from error
 
 
+def withdraw(out: str | os.PathLike[str]) -> None:
+    """Forget what was last asked of the search in ``out``."""
+    (Path(out) / CONTROL_FILE).unlink(missing_ok=True)
+
+
 def requested(out: str | os.PathLike[str]) -> Verb:
     """Return what was last asked of the search in ``out``; ``"go"`` if nothing was.
 

@@ -1,0 +1,148 @@
+"""How a search begins: its arguments are checked, its ledger is created or gone on with."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autodropout.engine.base import Searcher
+from autodropout.engine.control import withdraw
+from autodropout.engine.history import restore, searcher_of
+from autodropout.engine.ledger import Ledger
+from autodropout.engine.ledger_records import StudyRecord
+from autodropout.engine.ledger_schema import LEDGER_FILE
+from autodropout.engine.options import Options
+from autodropout.engine.provenance import command, machine, versions
+from autodropout.engine.searchers import make_searcher
+from autodropout.errors import UsageError
+from autodropout.space import Space
+
+_LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What makes a study this study.
+
+    Attributes:
+        space: What to search.
+        searcher: Name of a searcher, or one in its first state.
+        seed: Seed of the whole study, from 0 to 2^63 - 1.
+        task: Label of what is trained.
+
+    Raises:
+        UsageError: A value is out of range.
+    """
+
+    space: Space
+    searcher: str | Searcher
+    seed: int
+    task: str | None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.space, Space):
+            raise UsageError(f"space is {self.space!r}; expected a ConvSpace or a TokenSpace")
+        if not isinstance(self.seed, int) or not 0 <= self.seed <= _LARGEST_SEED:
+            raise UsageError(f"seed is {self.seed!r}; expected a whole number from 0 to {_LARGEST_SEED}")
+        if not isinstance(self.task, str | None):
+            raise UsageError(f"task is {self.task!r}; expected a label, or None")
+
+
+def begin(out: Path, asked: Asked, options: Options) -> tuple[Ledger, Searcher]:
+    """Open the study in a directory, or create it; the searcher is in the state of its last update.
+
+    What an earlier loop was asked to do (pause, stop) is withdrawn: beginning means going on.
+
+    Raises:
+        UsageError: The directory holds another study.
+        LedgerError: The ledger cannot be used, or a search is running there.
+    """
+    ledger, searcher = (_resumed if (out / LEDGER_FILE).exists() else _created)(out, asked, options)
+    try:
+        withdraw(out)
+        restore(ledger.read, searcher)
+        ledger.plan(options.trials, options.to_plain())
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger, searcher
+
+
+def new_directory() -> Path:
+    """Return the name of a new directory for a study, such as ``runs/20260131-235959``."""
+    base = Path("runs") / time.strftime("%Y%m%d-%H%M%S")
+    names = (base if number == 1 else Path(f"{base}-{number}") for number in range(1, 1_000))
+    return next(path for path in names if not path.exists())
+
+
+def _created(out: Path, asked: Asked, options: Options) -> tuple[Ledger, Searcher]:
+    searcher = asked.searcher
+    if isinstance(searcher, str):
+        searcher = make_searcher(
+            searcher, asked.space, seed=asked.seed, trials=options.trials, batch=options.batch
+        )
+    elif options.batch not in (None, searcher.batch):
+        raise UsageError(
+            f"batch is {options.batch}, but the searcher's own is {searcher.batch}; give only one"
+        )
+    study = StudyRecord(
+        space=asked.space.to_json(),
+        task=asked.task,
+        searcher=searcher.name,
+        settings=_plain(searcher),
+        seed=asked.seed,
+        batch=searcher.batch,
+        planned=options.trials,
+        trials=options.trials,
+        options=options.to_plain(),
+        phase="search",
+        versions=versions(),
+        machine=machine(),
+        command=command(),
+        created=time.time(),
+    )
+    return Ledger.create(out, study, searcher.snapshot()), searcher
+
+
+def _resumed(out: Path, asked: Asked, options: Options) -> tuple[Ledger, Searcher]:
+    ledger = Ledger.open(out)
+    try:
+        for name, theirs, ours in _identity(ledger.study, asked, options):
+            if theirs != ours:
+                raise UsageError(
+                    f"{out} holds a study with another {name}: {theirs!r} there, {ours!r} here; "
+                    f"name another directory, or go on with its own {name}"
+                )
+        searcher = asked.searcher
+        return ledger, searcher_of(ledger.study) if isinstance(searcher, str) else searcher
+    except BaseException:
+        ledger.close()
+        raise
+
+
+def _identity(study: StudyRecord, asked: Asked, options: Options) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (name, value in the ledger, value asked for) of all that must not differ."""
+    yield "task", study.task, asked.task
+    yield from _spaces(study.space, asked.space.to_json())
+    searcher = asked.searcher
+    yield "searcher", study.searcher, searcher if isinstance(searcher, str) else searcher.name
+    yield "seed", study.seed, asked.seed
+    yield "batch", study.batch, study.batch if options.batch is None else options.batch
+    if not isinstance(searcher, str):
+        settings = _plain(searcher)
+        for name in sorted(settings.keys() | study.settings.keys()):
+            yield f"setting of the searcher, {name}", study.settings.get(name), settings.get(name)
+
+
+def _spaces(theirs: str, ours: str) -> Iterator[tuple[str, Any, Any]]:
+    there, here = json.loads(theirs), json.loads(ours)
+    for name in sorted(there.keys() | here.keys()):
+        yield f"space, in its {name}", there.get(name), here.get(name)
+
+
+def _plain(searcher: Searcher) -> dict[str, Any]:
+    """Return the searcher's settings as they come back from JSON."""
+    settings: dict[str, Any] = json.loads(json.dumps(dict(searcher.settings)))
+    return settings

@@ -1,0 +1,57 @@
+"""How a search is run: everything that may differ after a resume, checked once."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from autodropout.engine.confirm import Confirmation
+from autodropout.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a search is run. See ``search`` for what each means.
+
+    Raises:
+        UsageError: A value is out of range.
+    """
+
+    trials: int
+    workers: int
+    executor: str
+    devices: Sequence[int | str] | None
+    capacity: int | None
+    batch: int | None
+    timeout: float | None
+    max_attempts: int
+    floor: float | None
+    confirm: Confirmation
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "workers", "max_attempts"):
+            _check_count(name, getattr(self, name))
+        for name in ("capacity", "batch"):
+            if getattr(self, name) is not None:
+                _check_count(name, getattr(self, name))
+        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
+            raise UsageError(f"timeout is {self.timeout!r}; expected seconds above 0, or None for no limit")
+        if self.floor is not None and not (_is_number(self.floor) and math.isfinite(self.floor)):
+            raise UsageError(
+                f"floor is {self.floor!r}; expected a finite reward, or None for the worst one so far"
+            )
+        if not isinstance(self.confirm, Confirmation):
+            raise UsageError(f"confirm is {self.confirm!r}; expected a Confirmation, top=0 for none")
+
+    def to_plain(self) -> dict[str, object]:
+        """Return what the ledger keeps: plain JSON values."""
+        devices = None if self.devices is None else list(self.devices)
+        return asdict(self) | {"devices": devices}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{name} is {value!r}; expected a whole number of at least 1")

@@ -1,0 +1,195 @@
+"""search(): find a policy. The only loop that runs trials."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+from autodropout.engine.base import Searcher
+from autodropout.engine.beginning import Asked, begin, new_directory
+from autodropout.engine.confirm import Confirmation, confirming
+from autodropout.engine.events import Notify, PhaseBegan, PhaseName, unheard
+from autodropout.engine.executors.base import Evaluate, Executor
+from autodropout.engine.executors.inline import InlineExecutor
+from autodropout.engine.executors.local import LocalExecutor
+from autodropout.engine.learning import Goal, Learning
+from autodropout.engine.ledger import Ledger
+from autodropout.engine.ledger_records import Unfinished
+from autodropout.engine.loop import LOGS, Loop, Rules
+from autodropout.engine.options import Options
+from autodropout.engine.study import Study
+from autodropout.errors import UsageError
+from autodropout.space import Space
+
+
+def search(
+    evaluate: Evaluate,
+    space: Space,
+    *,
+    trials: int = 512,
+    searcher: str | Searcher = "reinforce",
+    workers: int = 2,
+    out: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    executor: Literal["local", "inline"] | Executor = "local",
+    devices: Sequence[int | str] | None = None,
+    capacity: int | None = None,
+    batch: int | None = None,
+    timeout: float | None = None,
+    max_attempts: int = 3,
+    floor: float | None = None,
+    confirm: Confirmation = Confirmation(),  # noqa: B008  it is frozen
+    task: str | None = None,
+    on_event: Notify = unheard,
+) -> Study:
+    """Search a space for the policy with the highest reward, then confirm the best ones.
+
+    A directory that holds the same study is gone on with, after any kind of stop: finished trials are
+    kept, interrupted ones run again with the same number, seed and tokens. The searcher, space, task,
+    seed and batch must be the same; everything else may differ, and ``trials`` may grow.
+
+    Failures are told apart. A reward that is not finite means that the trial diverged: it is taught as
+    the floor. A trial that raises or runs out of time is run once more, then it has failed and is taught
+    as the floor. One whose worker is lost is run again up to ``max_attempts`` times, then it has failed,
+    is taught nothing, and another trial takes its place. So ``trials`` of them are taught in the end,
+    but for the last few that fill no batch. An interrupt or SIGTERM ends what is running, leaves the
+    study ready to be resumed, and comes out as KeyboardInterrupt.
+
+    Args:
+        evaluate: Called as evaluate(policy, seed); returns the reward to maximise or a ``Result``. Not
+            called when ``executor`` is an executor, which has its own.
+        space: What to search.
+        trials: Search trials of the whole study, earlier ones included.
+        searcher: ``"reinforce"``, ``"reinforce-paper"``, ``"random"``, or a searcher of your own in its
+            first state.
+        workers: Processes of the local executor.
+        out: Directory of the study, made if missing; None makes a new one under ``runs/``.
+        seed: Seed of the whole study, from 0 to 2^63 - 1.
+        executor: ``"local"`` for worker processes that log to ``out/logs``, ``"inline"`` for this
+            process (to debug), or an executor, which the caller closes.
+        devices: Devices of the local executor's workers, in turn.
+        capacity: C, most trials queued or running; None for the executor's slots and a few more.
+        batch: M, finished trials per update; None for the searcher's own choice.
+        timeout: Seconds after which the local executor kills a trial; None for never.
+        max_attempts: Attempts at a trial that may be lost with their worker.
+        floor: Reward of failed and diverged trials; None for the worst finite one so far. Until there
+            is one they are taught nothing, and all that wait for it get the first.
+        confirm: How many of the best policies are run again, on how many fresh seeds.
+        task: Label of what is trained, kept in the ledger; a study goes on only under the same one.
+        on_event: Called with every event (``engine.events``), in this thread.
+
+    Returns:
+        The study; ``study.best.policy`` is what was looked for. If another process asked for a stop
+        before the end, ``study.finished`` is False.
+
+    Raises:
+        UsageError: An argument is wrong, or the directory holds another study.
+        LedgerError: The directory or the ledger in it cannot be used, or a search is running there.
+        StudyError: Three trials in a row raised or lost their worker for good; mend and resume.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from autodropout.token_space import TokenSpace
+        >>> space, few = TokenSpace(sites=("ffn",)), Confirmation(top=1, seeds=1)
+        >>> def evaluate(policy, seed):
+        ...     return -len(policy.sites)
+        >>> folder = TemporaryDirectory()
+        >>> study = search(evaluate, space, trials=4, executor="inline", confirm=few, out=folder.name)
+        >>> len(study.trials)
+        5
+    """
+    options = Options(
+        trials=trials,
+        workers=workers,
+        executor=executor if isinstance(executor, str) else type(executor).__name__,
+        devices=devices,
+        capacity=capacity,
+        batch=batch,
+        timeout=timeout,
+        max_attempts=max_attempts,
+        floor=floor,
+        confirm=confirm,
+    )
+    directory = new_directory() if out is None else Path(out)
+    asked = Asked(space=space, searcher=searcher, seed=seed, task=task)
+    with _terminable(), ExitStack() as stack:
+        ledger, mind = begin(directory, asked, options)
+        stack.enter_context(ledger)
+        if isinstance(executor, str):
+            runner = stack.enter_context(closing(_executor(evaluate, options, directory)))
+        else:
+            runner = executor
+        loop = Loop(ledger, runner, space, Rules(max_attempts=max_attempts, floor=floor), on_event)
+        stack.callback(loop.cancel)
+        goal = Goal(trials=trials, capacity=capacity)
+        learning = Learning(ledger, mind, loop, runner, goal, on_event)
+        if _search(ledger, loop, learning, on_event) and _confirm(ledger, loop, space, confirm, on_event):
+            _enter(ledger, loop, "done", on_event)
+    return Study.open(directory)
+
+
+def _search(ledger: Ledger, loop: Loop, learning: Learning, notify: Notify) -> bool:
+    _enter(ledger, loop, "search", notify)
+    return loop.run(learning.advance)
+
+
+def _confirm(ledger: Ledger, loop: Loop, space: Space, confirmation: Confirmation, notify: Notify) -> bool:
+    if new := confirming(ledger.read, space, confirmation, ledger.study.seed):
+        ledger.enqueue(new)
+        loop.add([Unfinished(id=t.id, kind=t.kind, tokens=t.tokens, seed=t.seed) for t in new])
+    _enter(ledger, loop, "confirm", notify)
+    return loop.run(_nothing_more)
+
+
+def _nothing_more() -> None:
+    """Queue nothing more after an ending: a confirmation knows its trials from the start."""
+
+
+def _enter(ledger: Ledger, loop: Loop, phase: PhaseName, notify: Notify) -> None:
+    ledger.enter(phase)
+    tally = ledger.read.tally("search" if phase == "search" else "confirm")
+    total = ledger.study.trials if phase == "search" else tally.proposed
+    done = tally.done + tally.failed - tally.replaced
+    notify(
+        PhaseBegan(phase=phase, total=total, done=done, failed=tally.failed - tally.replaced, best=loop.best)
+    )
+
+
+def _executor(evaluate: Evaluate, options: Options, directory: Path) -> Executor:
+    match options.executor:
+        case "local":
+            return LocalExecutor(
+                evaluate,
+                workers=options.workers,
+                devices=options.devices,
+                timeout=options.timeout,
+                log_dir=directory / LOGS,
+            )
+        case "inline":
+            return InlineExecutor(evaluate, timeout=options.timeout)
+    raise UsageError(
+        f"executor is {options.executor!r}; expected 'local', 'inline', or an executor of your own"
+    )
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into KeyboardInterrupt, so that both stop the search in the same clean way."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield  # only the main thread may, and a handler that the program has chosen comes first
+        return
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    del signum, frame
+    raise KeyboardInterrupt
