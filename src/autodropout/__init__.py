@@ -17,11 +17,17 @@ from autodropout.token_space import TokenSpace as TokenSpace
 
 if TYPE_CHECKING:
     from autodropout.engine.controller import Controller as Controller
+    from autodropout.mask import conv_keep as conv_keep
+    from autodropout.mask import drop as drop
+    from autodropout.mask import token_keep as token_keep
 
 __version__ = "0.1.0"
 
 _LATE = {
     "Controller": "engine.controller",
+    "conv_keep": "mask",
+    "drop": "mask",
+    "token_keep": "mask",
 }
 
 if not TYPE_CHECKING:  # a type checker reads the imports above and reports any other name
