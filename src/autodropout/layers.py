@@ -49,7 +49,7 @@ class PatternDropout(nn.Module):
             of (seed, data-parallel rank, site, step); whoever trains sets ``step`` (see ``set_step``).
 
     Attributes:
-        fired: Whether it has drawn a mask, or been compiled to draw them, since it was made.
+        fired: Whether it has run in training mode, or been compiled to, since it was made.
 
     Raises:
         PatternError: The pattern is none, or does not fit the layout.
@@ -77,7 +77,7 @@ class PatternDropout(nn.Module):
         self.site = site
         self.seed = seed
         self.fired = False
-        self._level = 1.0
+        self._level, self._number = 1.0, 0  # of strength and step: the buffers are for compiled graphs
         self._stream = None if seed is None else stream_key(seed, site or "")
         self.register_buffer("strength", torch.tensor(1.0), persistent=False)
         self.register_buffer("step", None if seed is None else torch.tensor(0), persistent=False)
@@ -88,11 +88,11 @@ class PatternDropout(nn.Module):
         Raises:
             ShapeError: h has not the layout's axes, or is not of a float dtype.
         """
-        if not self.training or self.pattern.off:
+        if not self.training:
             return h
         self._check(h)
         self._note_fired()
-        return drop(h, self._keep(h))
+        return h if self.pattern.off else drop(h, self._keep(h))
 
     def set_strength(self, strength: float) -> None:
         """Multiply the pattern's rate by ``strength`` from now on, 0 being an exact identity.
@@ -126,19 +126,14 @@ class PatternDropout(nn.Module):
             raise UsageError("the layer has no seed, so it takes no step; give it one with seed=")
         if step < 0:
             raise UsageError(f"step is {step!r}; expected a whole number of at least 0")
-        self.step.fill_(step)
+        self._number = int(step)
+        self.step.fill_(self._number)
 
     def extra_repr(self) -> str:
         """Return what differs from the pattern's defaults, and where it stands."""
-        set_fields = [
-            f"{field.name}={getattr(self.pattern, field.name)!r}"
-            for field in fields(self.pattern)
-            if getattr(self.pattern, field.name) != field.default
-        ]
         extras = {"layout": self.layout, "site": self.site, "seed": self.seed}
-        return ", ".join(
-            set_fields + [f"{name}={value}" for name, value in extras.items() if value is not None]
-        )
+        named = [f"{name}={value}" for name, value in extras.items() if value is not None]
+        return ", ".join([pattern_text(self.pattern), *named])
 
     @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
     def _note_fired(self) -> None:
@@ -178,10 +173,18 @@ class PatternDropout(nn.Module):
             raise ShapeError(f"{where}the hidden state is {h.dtype}; expected a float dtype")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # model.half() and to_empty() would round or lose the strength; it stays exact in float32.
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        # half() would round the strength, and to_empty() would lose both.
         self.strength = torch.tensor(self._level, device=self.strength.device)
+        if self.step is not None:
+            self.step = torch.tensor(self._number, device=self.step.device)
         return self
+
+
+def pattern_text(pattern: Pattern) -> str:
+    """Return the fields of a pattern that differ from their defaults, such as ``"height=3, width=3"``."""
+    named = [(field.name, getattr(pattern, field.name), field.default) for field in fields(pattern)]
+    return ", ".join(f"{name}={value!r}" for name, value, default in named if value != default)
 
 
 def _checked_layout(pattern: Pattern, layout: Layout | None) -> Layout:

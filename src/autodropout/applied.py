@@ -1,0 +1,228 @@
+"""What was applied to a model: the handle that steers it and takes it away again."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from autodropout.attach import Attachment
+from autodropout.errors import ApplyError, UsageError
+from autodropout.policy import Policy
+
+Existing = Literal["keep", "off"]
+"""What becomes of the dropout that a model already has."""
+
+_HANDLE = "_autodropout_applied"
+
+
+class Layer(Protocol):
+    """What the handle needs of a layer: ``PatternDropout`` and its like."""
+
+    fired: bool
+    training: bool
+
+    def set_strength(self, strength: float) -> None:
+        """Multiply its effect by 0 to 1, 0 being an exact identity."""
+        ...
+
+    def set_step(self, step: int) -> None:
+        """Say which step the next draws are for."""
+        ...
+
+
+LayerT = TypeVar("LayerT", bound=Layer)
+
+
+class Applied(Generic[LayerT]):
+    """A policy at work on a model. As a context manager it removes the policy on leaving.
+
+    Deep copies and pickles of the model carry their own: ``Applied.of(copy)``.
+
+    Args:
+        model: The model.
+        policy: What was applied; None where it was no policy.
+        layers: Site to the layer that acts there. A pattern's second draw on the shortcut branch of
+            its block stands under the site's name with ``":shortcut"`` behind it.
+        attachments: How the layers were put there.
+        silenced: Name of each dropout module of the model's own that was silenced, to its rate before
+            that; None where the model's own dropout was left alone.
+        seed: The seed of ``apply``; None for draws from the default generator.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        policy: Policy | None,
+        layers: Mapping[str, LayerT],
+        attachments: Sequence[Attachment],
+        silenced: Mapping[str, float] | None,
+        seed: int | None,
+    ) -> None:
+        self.layers: Mapping[str, LayerT] = dict(layers)
+        self.policy = policy
+        self.seed = seed
+        self._model = model
+        self._attachments = tuple(attachments)
+        self._silenced = None if silenced is None else dict(silenced)
+        self._progress = 0.0
+        self._step = 0
+        self._num_disabled = 0
+        self._removed = False
+        self._warned = False
+        self._watch: RemovableHandle = model.register_forward_pre_hook(_look_for_frozen)
+        model.__dict__[_HANDLE] = self
+        self._set_strengths()
+
+    @staticmethod
+    def of(model: nn.Module) -> "Applied[Any] | None":
+        """Return what is applied to a model; None if nothing is."""
+        return model.__dict__.get(_HANDLE)
+
+    @property
+    def existing(self) -> Existing:
+        """What became of the model's own dropout: ``"keep"`` or ``"off"``."""
+        return "keep" if self._silenced is None else "off"
+
+    @property
+    def progress(self) -> float:
+        """How far training is, 0 to 1; setting it moves the policy's schedule along."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, progress: float) -> None:
+        self._check_active()
+        if not 0.0 <= progress <= 1.0:
+            raise UsageError(f"progress is {progress!r}; expected a number from 0 to 1")
+        self._progress = float(progress)
+        self._set_strengths()
+
+    @property
+    def step(self) -> int:
+        """Number of the micro-batch, which with ``seed=`` decides its masks; set it before each one.
+
+        A site that is called twice in one step draws the same mask twice.
+        """
+        self._check_seeded()
+        return self._step
+
+    @step.setter
+    def step(self, step: int) -> None:
+        self._check_active()
+        self._check_seeded()
+        for layer in self.layers.values():
+            layer.set_step(step)
+        self._step = int(step)
+
+    def silent_sites(self) -> tuple[str, ...]:
+        """Return the applied sites that do nothing.
+
+        These have not run in training mode since ``apply``, or are in evaluation mode while the model
+        is in training mode, as frozen batch normalisation is.
+        """
+        frozen = set(self._frozen_sites())
+        return tuple(name for name, layer in self.layers.items() if name in frozen or not layer.fired)
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Drop nothing inside a ``with`` block; the model's own dropout stays as it is."""
+        self._num_disabled += 1
+        self._set_strengths()
+        try:
+            yield
+        finally:
+            self._num_disabled -= 1
+            self._set_strengths()
+
+    def state_dict(self) -> dict[str, object]:
+        """Return progress and step, and what must be equal to go on from them, as plain values."""
+        key = None if self.policy is None else self.policy.key
+        return {"progress": self._progress, "step": self._step, "seed": self.seed, "policy": key}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state_dict`` returned.
+
+        Raises:
+            ApplyError: It belongs to another policy or seed, or is incomplete.
+        """
+        self._check_active()
+        mine = self.state_dict()
+        if missing := sorted(set(mine) - set(state)):
+            raise ApplyError(f"the state lacks {missing}; give what state_dict() returned")
+        for name in ("policy", "seed"):
+            if state[name] != mine[name]:
+                raise ApplyError(
+                    f"the state is of {name} {state[name]!r}, what is applied here of {mine[name]!r}; "
+                    "apply the policy with which it was saved, and the same seed"
+                )
+        self.progress = state["progress"]
+        if self.seed is not None:
+            self.step = state["step"]
+
+    def remove(self) -> None:
+        """Give the model back as it was. May be called twice.
+
+        Strength first goes to 0, an exact identity, so that code compiled earlier drops nothing either.
+        """
+        if self._removed:
+            return
+        self._removed = True
+        self._set_strengths()
+        for attachment in self._attachments:
+            attachment.detach()
+        for name, rate in (self._silenced or {}).items():
+            self._model.get_submodule(name).p = rate  # type: ignore[assignment]
+        self._watch.remove()
+        del self._model.__dict__[_HANDLE]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def __repr__(self) -> str:
+        state = "removed" if self._removed else f"progress={self._progress}"
+        return f"Applied({len(self.layers)} layers, {state}, existing={self.existing!r}, seed={self.seed})"
+
+    def warn_of_frozen(self) -> None:
+        """Warn, once, of applied sites in evaluation mode while the model is in training mode."""
+        if not self._warned and (frozen := self._frozen_sites()):
+            self._warned = True
+            warnings.warn(
+                f"the model is in training mode, but these sites are in evaluation mode (frozen batch "
+                f"normalisation?), so nothing is dropped there: {', '.join(frozen)}",
+                stacklevel=2,
+            )
+
+    def _frozen_sites(self) -> tuple[str, ...]:
+        if not self._model.training:
+            return ()
+        return tuple(name for name, layer in self.layers.items() if not layer.training)
+
+    def _set_strengths(self) -> None:
+        strength = 1.0 if self.policy is None else self.policy.strength(self._progress)
+        for layer in self.layers.values():
+            layer.set_strength(0.0 if self._num_disabled or self._removed else strength)
+
+    def _check_active(self) -> None:
+        if self._removed:
+            raise ApplyError("the policy was removed from the model; apply it again")
+
+    def _check_seeded(self) -> None:
+        if self.seed is None:
+            raise ApplyError("there is no step without a seed; apply the policy with seed=")
+
+
+def _look_for_frozen(model: nn.Module, _: object) -> None:
+    """Forward pre-hook of the whole model: top-level, so that a model that bears it can be pickled."""
+    if model.training and not torch.compiler.is_compiling():
+        applied = Applied.of(model)
+        if applied is not None:
+            applied.warn_of_frozen()

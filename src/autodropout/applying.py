@@ -1,0 +1,191 @@
+"""A policy onto any model: what may be touched, what would be, and doing it."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import torch
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+from autodropout.applied import Applied as Applied
+from autodropout.applied import Existing
+from autodropout.attach import CHILD, Attachment, attach
+from autodropout.conv_space import ConvSpace
+from autodropout.errors import ApplyError, SiteError, UsageError
+from autodropout.families import find_sites
+from autodropout.layers import PatternDropout
+from autodropout.matching import Match as Match
+from autodropout.matching import Matches as Matches
+from autodropout.matching import match as match
+from autodropout.matching import sites as sites
+from autodropout.pattern import ConvPattern
+from autodropout.policy import ROLES, Policy
+from autodropout.probing import map_size, output_shapes
+from autodropout.token_space import TokenSpace
+
+_OWN_DROPOUT = (
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)
+
+
+def apply(
+    model: nn.Module, policy: Policy, *, existing: Existing = "keep", seed: int | None = None
+) -> Applied[PatternDropout]:
+    """Let a policy act on a model in training, in place.
+
+    Each site of the policy gets a ``PatternDropout`` that acts on its output while the site is in
+    training mode. Parameters, ``state_dict`` and evaluation stay as they are; deep copies, pickles,
+    ``torch.compile`` and activation checkpointing keep working.
+
+    Args:
+        model: Any module, not yet compiled or wrapped for parallel training.
+        policy: What to drop where.
+        existing: ``"off"`` sets the rate of the model's own ``nn.Dropout`` and its kin to 0 until
+            ``remove()``; ``"keep"`` leaves them alone.
+        seed: None draws masks from the device's default generator, as ``nn.Dropout`` does. A number
+            makes each a pure function of (seed, data-parallel rank, site, step); set ``step`` of what is
+            returned before each micro-batch.
+
+    Returns:
+        A handle that steers and removes; also a context manager.
+
+    Raises:
+        SiteError: A key matches no site, two globs claim one site, or a pattern does not fit its site.
+        ApplyError: The model is compiled, wrapped or scripted, or already has a policy.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+        >>> with apply(net, Policy({"1": ConvPattern(height=2, width=2)})) as applied:
+        ...     h = net(torch.ones(4, 3, 8, 8))
+        >>> applied.layers["1"].fired
+        True
+    """
+    if existing not in ("keep", "off"):
+        raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
+    _check_model(model)
+    layers, places = _layers(match(model, policy), seed)
+    with ExitStack() as undo:
+        attachments = [_attached(model, place, names, layers, undo) for place, names in places.items()]
+        silenced = _silenced(model) if existing == "off" else None
+        undo.pop_all()
+    return Applied(model, policy, layers, attachments, silenced, seed)
+
+
+def space_for(model: nn.Module, example_input: object) -> ConvSpace | TokenSpace:
+    """Return the standard space over a model's own sites.
+
+    A model with feature maps gets a ConvSpace: each site with the size of its map, ``residual`` where
+    the shortcut of its block is a known module. Projections on a shortcut are reached by ``residual`` and
+    no sites of their own there; maps of one pixel are left out, as nothing but everything can be
+    dropped. Any other model gets a TokenSpace over the roles that it has.
+
+    Args:
+        model: Any module.
+        example_input: What the model is called with: a tensor, a tuple of arguments, or a dict of
+            keyword arguments. It runs once, in evaluation mode and without gradients.
+
+    Raises:
+        SiteError: The model has neither.
+    """
+    found = find_sites(model)
+    shapes = output_shapes(model, [site.name for site in found], example_input)
+    shortcuts = {site.shortcut for site in found}
+    sizes = {
+        site.name: size
+        for site in found
+        if site.name not in shortcuts
+        and (size := map_size(site, shapes.get(site.name))) not in (None, (1, 1))
+    }
+    if sizes:
+        residual = [site.name for site in found if site.name in sizes and site.shortcut]
+        return ConvSpace(sites={name: size for name, size in sizes.items() if size}, residual=residual)
+    roles = {site.role for site in found}
+    if not roles - {None}:
+        raise SiteError(
+            "the model has no feature maps and no roles to search over; give it or its blocks a method "
+            "autodropout_sites() that describes them (see autodropout.site.HasSites)"
+        )
+    return TokenSpace(sites=[role for role in ROLES if role in roles])
+
+
+def _layers(matches: Matches, seed: int | None) -> tuple[dict[str, PatternDropout], dict[str, list[str]]]:
+    """Return the layers by name, and for each module that receives some, their names in order."""
+    layers: dict[str, PatternDropout] = {}
+    places: dict[str, list[str]] = {}
+
+    def put(name: str, place: str, found: Match) -> None:
+        layers[name] = PatternDropout(found.pattern, layout=found.site.layout, site=name, seed=seed)
+        places.setdefault(place, []).append(name)
+
+    for found in matches:
+        put(found.site.name, found.site.name, found)
+    for found in matches:
+        if isinstance(found.pattern, ConvPattern) and found.pattern.residual and not found.pattern.off:
+            put(f"{found.site.name}:shortcut", _shortcut(found), found)
+    return layers, places
+
+
+def _shortcut(found: Match) -> str:
+    if found.site.shortcut is None:
+        raise SiteError(
+            f'site "{found.site.name}": the pattern has residual=True, but no module is known on the '
+            "shortcut of its block; set residual=False there, or put an nn.Identity on the shortcut and name "
+            "it in the block's autodropout_sites() (see autodropout.site.Site)"
+        )
+    return found.site.shortcut
+
+
+def _attached(
+    model: nn.Module, place: str, names: Sequence[str], layers: dict[str, PatternDropout], undo: ExitStack
+) -> Attachment:
+    device = _device(model.get_submodule(place)) or _device(model)
+    attachment = attach(model, place, [layers[name].to(device) for name in names])
+    undo.callback(attachment.detach)
+    return attachment
+
+
+def _device(module: nn.Module) -> torch.device | None:
+    for tensors in (module.parameters(), module.buffers()):
+        for tensor in tensors:
+            return tensor.device
+    return None
+
+
+def _silenced(model: nn.Module) -> dict[str, float]:
+    """Set the rate of the model's own dropout to 0; return what it was."""
+    before = {name: module for name, module in model.named_modules() if isinstance(module, _OWN_DROPOUT)}
+    rates = {name: module.p for name, module in before.items()}
+    for module in before.values():
+        module.p = 0.0
+    return rates
+
+
+def _check_model(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"the model is a {type(model).__name__}; expected a torch.nn.Module")
+    for name, module in model.named_modules():
+        where = f'its module "{name}"' if name else "the model"
+        if state := _unfit(module):
+            raise ApplyError(f"{where} is {state}")
+        if CHILD in module._modules:
+            raise ApplyError(f"{where} already has a pattern; remove() what was applied before")
+
+
+def _unfit(module: nn.Module) -> str | None:
+    """Say what keeps hooks on the module from running, and what to do; None if nothing does."""
+    # What has not been imported cannot have wrapped anything, and these imports are slow.
+    dynamo, fsdp = map(sys.modules.get, ("torch._dynamo.eval_frame", "torch.distributed.fsdp"))
+    if isinstance(module, torch.jit.ScriptModule):
+        return "a TorchScript module, which runs no hooks; apply the policy to the module it was made from"
+    if module._compiled_call_impl is not None or (dynamo and isinstance(module, dynamo.OptimizedModule)):
+        return "compiled, and compiled code ignores new hooks; apply the policy first, then compile"
+    wrappers = (DataParallel, DistributedDataParallel, *((fsdp.FullyShardedDataParallel,) if fsdp else ()))
+    if isinstance(module, wrappers):
+        return f"wrapped in {type(module).__name__}; apply the policy to the module inside, then wrap it"
+    return None

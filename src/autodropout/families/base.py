@@ -1,0 +1,56 @@
+"""What an adapter is, and the walk that asks adapters about a model."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from autodropout.attach import CHILD, named_module
+from autodropout.errors import SiteError
+from autodropout.site import Site
+
+Adapter = Callable[[nn.Module], Sequence[Site] | None]
+"""From a module to the sites inside it, by names relative to it; None: not of this family."""
+
+
+def walk(model: nn.Module, adapters: Sequence[Adapter]) -> tuple[Site, ...]:
+    """Ask the adapters about every module, from the outside in.
+
+    Args:
+        model: The model.
+        adapters: The first that answers for a module speaks for all that is inside it.
+
+    Raises:
+        SiteError: An answer names no module, or one module twice.
+    """
+    sites = tuple(site for site in _walk(model, "", adapters, set()) if site.name)
+    for site in sites:
+        for name in filter(None, (site.name, site.shortcut)):
+            named_module(model, name)
+    names = [site.name for site in sites]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SiteError(f"the model describes the sites {twice} twice; describe each once")
+    return sites
+
+
+def _walk(module: nn.Module, name: str, adapters: Sequence[Adapter], seen: set[nn.Module]) -> Iterator[Site]:
+    if module in seen:  # a module under two names is a site under the first of them
+        return
+    seen.add(module)
+    for adapter in adapters:
+        answer = adapter(module)
+        if answer is not None:
+            yield from (_within(name, site) for site in answer)
+            return
+    for child_name, child in module.named_children():
+        if child_name != CHILD:
+            yield from _walk(child, f"{name}.{child_name}" if name else child_name, adapters, seen)
+
+
+def _within(prefix: str, site: Site) -> Site:
+    shortcut = None if site.shortcut is None else _joined(prefix, site.shortcut)
+    return replace(site, name=_joined(prefix, site.name), shortcut=shortcut)
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix and name else prefix or name

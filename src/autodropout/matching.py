@@ -1,0 +1,174 @@
+"""Which sites a model has, and which pattern of a policy each of them gets."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from autodropout.attach import CONTAINERS
+from autodropout.errors import SiteError, UsageError
+from autodropout.families import find_sites
+from autodropout.layers import LAYOUTS_OF, pattern_text
+from autodropout.pattern import ConvPattern, Pattern
+from autodropout.policy import Policy
+from autodropout.probing import map_size, output_shapes
+from autodropout.site import Site
+
+_NUM_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """What a policy does at one site.
+
+    Attributes:
+        site: The site.
+        module: Class name of the module whose output it is.
+        key: The policy's key that claims it.
+        pattern: What is dropped there.
+        size: (height, width) of its map in pixels; None where it is unknown or the site has no map.
+        drop_rate: Exact probability that a unit is dropped at full strength; None where it hangs on an
+            unknown map size.
+    """
+
+    site: Site
+    module: str
+    key: str
+    pattern: Pattern
+    size: tuple[int, int] | None
+    drop_rate: float | None
+
+
+class Matches(tuple[Match, ...]):
+    """All that a policy does to a model; ``print`` shows it as a table."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        rows = [("site", "module", "map", "drop rate", "key", "pattern"), *map(_row, self)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = (
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+        )
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def sites(model: nn.Module) -> tuple[str, ...]:
+    """Return the names that a policy may use as keys for this model, in the order of its modules.
+
+    These are the outputs of its 2-d batch normalisations, and whatever its modules describe by a method
+    ``autodropout_sites`` (see ``autodropout.site.HasSites``).
+    """
+    return tuple(site.name for site in find_sites(model))
+
+
+def match(model: nn.Module, policy: Policy, *, example_input: object = None) -> Matches:
+    """Say what ``apply`` would do, without doing it.
+
+    Args:
+        model: Any module.
+        policy: The policy.
+        example_input: What the model is called with: a tensor, a tuple of arguments, or a dict of
+            keyword arguments. With it the model runs once, in evaluation mode and without gradients, and
+            every map size and drop rate is known.
+
+    Returns:
+        One record per site that gets a pattern, in the order of the model's modules.
+
+    Raises:
+        SiteError: A key matches no site, two globs claim one site, or a pattern does not fit its site.
+
+    Example:
+        >>> from torch import nn
+        >>> from autodropout.pattern import ConvPattern
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+        >>> print(match(net, Policy({"1": ConvPattern(height=1, width="whole", repeat="fill", stride=1)})))
+        site  module       map  drop rate  key  pattern
+        1     BatchNorm2d  -    -          1    height=1, width='whole', stride=1, repeat='fill'
+    """
+    if not isinstance(policy, Policy):
+        raise UsageError(f"the policy is a {type(policy).__name__}; expected a Policy")
+    found = find_sites(model)
+    claimed = [(site, key) for site in found if (key := _claim(site, policy)) is not None]
+    if unmatched := sorted(set(policy.sites) - {key for site in found for key in _claims(site, policy)}):
+        raise SiteError(_unmatched_text(model, found, unmatched[0]))
+    shapes: Mapping[str, Sequence[int]] = {}
+    if example_input is not None:
+        shapes = output_shapes(model, [site.name for site, _ in claimed], example_input)
+    return Matches(
+        _match(model, site, key, policy.sites[key], map_size(site, shapes.get(site.name)))
+        for site, key in claimed
+    )
+
+
+def _match(model: nn.Module, site: Site, key: str, pattern: Pattern, size: tuple[int, int] | None) -> Match:
+    if site.layout not in LAYOUTS_OF[type(pattern)]:
+        kind = next(kind for kind, layouts in LAYOUTS_OF.items() if site.layout in layouts)
+        raise SiteError(
+            f'site "{site.name}" has layout {site.layout} and takes a {kind.__name__}; '
+            f"the policy's key {key!r} has a {type(pattern).__name__}"
+        )
+    module = type(model.get_submodule(site.name)).__name__
+    rate = _drop_rate(pattern, size)
+    return Match(site=site, module=module, key=key, pattern=pattern, size=size, drop_rate=rate)
+
+
+def _drop_rate(pattern: Pattern, size: tuple[int, int] | None) -> float | None:
+    if not isinstance(pattern, ConvPattern):
+        return pattern.drop_rate()
+    return None if size is None else pattern.drop_rate(*size)
+
+
+def _claim(site: Site, policy: Policy) -> str | None:
+    """Return the most specific key for a site: exact, then role, then glob."""
+    keys = _claims(site, policy)
+    if len(keys) > 1 and "*" in keys[0]:
+        raise SiteError(
+            f'site "{site.name}" is claimed by the globs {keys}; add the key "{site.name}" to decide, '
+            "or make them disjoint"
+        )
+    return keys[0] if keys else None
+
+
+def _claims(site: Site, policy: Policy) -> list[str]:
+    """Return all keys that match a site, most specific first."""
+    direct = [key for key in (site.name, f"role:{site.role}") if key in policy.sites]
+    return direct + [key for key in policy.sites if "*" in key and _glob_matches(key, site.name)]
+
+
+def _glob_matches(glob: str, name: str) -> bool:
+    return re.fullmatch("[^.]*".join(map(re.escape, glob.split("*"))), name) is not None
+
+
+def _unmatched_text(model: nn.Module, found: Sequence[Site], key: str) -> str:
+    names = [site.name for site in found]
+    if not names:
+        return (
+            f"the policy's key {key!r} matches nothing: the model has no known sites; give it or its blocks "
+            "a method autodropout_sites() that describes them (see autodropout.site.HasSites)"
+        )
+    if key.startswith("role:"):
+        roles = sorted({f"role:{site.role}" for site in found if site.role})
+        return f"the policy's key {key!r} matches nothing; the model has {_listed(roles) or 'no roles'}"
+    inside = [name for name in names if name.startswith(f"{key}.")]
+    module = dict(model.named_modules()).get(key)
+    if module is not None:
+        what = "a container" if isinstance(module, CONTAINERS) else "no site"
+        return f'"{key}" is a {type(module).__name__}, {what}; the sites there are {_listed(inside or names)}'
+    near = difflib.get_close_matches(key, names, n=3)
+    hint = f"did you mean {_listed(near)}? " if near else ""
+    return f"the policy's key {key!r} matches no site; {hint}The model's sites are {_listed(names)}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - _NUM_SHOWN} more" if len(every) > _NUM_SHOWN else ""
+    return ", ".join(f'"{name}"' for name in every[:_NUM_SHOWN]) + more
+
+
+def _row(found: Match) -> tuple[str, ...]:
+    size = "-" if found.size is None else f"{found.size[0]} x {found.size[1]}"
+    rate = "-" if found.drop_rate is None else f"{found.drop_rate:.4f}"
+    return found.site.name, found.module, size, rate, found.key, pattern_text(found.pattern)
