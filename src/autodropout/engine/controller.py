@@ -130,7 +130,7 @@ class Controller(nn.Module):
         Raises:
             SpaceError: The shape, dtype or a token does not fit the space.
         """
-        return self.score(tokens_NT)[0]
+        return self.forward(tokens_NT)[0]
 
     def entropy(self, tokens_NT: Tensor) -> Tensor:
         """Return the entropy along each sequence in nats, (N,), differentiable.
@@ -144,9 +144,9 @@ class Controller(nn.Module):
         Raises:
             SpaceError: The shape, dtype or a token does not fit the space.
         """
-        return self.score(tokens_NT)[1]
+        return self.forward(tokens_NT)[1]
 
-    def score(self, tokens_NT: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens_NT: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``log_prob`` and ``entropy`` for the price of one pass.
 
         Raises:

@@ -186,10 +186,10 @@ class Reinforce:
         tokens = torch.tensor([trial.tokens for trial in trials], dtype=torch.int64, device="cpu")
         drawn = torch.tensor([trial.log_prob for trial in trials], dtype=torch.float64, device="cpu")
         gain = torch.tensor(advantage.values, dtype=torch.float64, device="cpu")
-        log_prob, entropy = self._controller.score(tokens)
+        log_prob, entropy = self._controller(tokens)
         loss = reinforce_loss(log_prob, drawn, gain, settings.bound) - settings.entropy * entropy.mean()
         self._adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = float(torch.nn.utils.get_total_norm(_gradients(self._controller)))
         if not math.isfinite(norm):
             raise StudyError(f"the controller's gradient has norm {norm}; are the rewards of sane size?")

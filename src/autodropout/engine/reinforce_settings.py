@@ -56,13 +56,18 @@ class ReinforceSettings:
     def __post_init__(self) -> None:
         least = 1 if self.advantage == "ema" else 2
         _check("advantage", self.advantage, self.advantage in MODES, f"one of {', '.join(MODES)}")
-        _check("batch", self.batch, _whole(self.batch) and self.batch >= least, f"a whole number >= {least}")
-        _check("bound", self.bound, self.bound is None or self.bound > 0, "a positive number or None")
-        _check("entropy", self.entropy, 0 <= self.entropy < math.inf, "a number >= 0")
-        _check("decay", self.decay, 0 <= self.decay < 1, "a number from 0 up to, not including, 1")
-        for name in ("learning_rate", "bias_learning_rate"):
-            rate = getattr(self, name)
-            _check(name, rate, 0 <= rate < math.inf, "a number >= 0")
+        _check("batch", self.batch, _whole(self.batch, least), f"a whole number >= {least}")
+        bounded = self.bound is None or (_number(self.bound) and self.bound > 0)
+        _check("bound", self.bound, bounded, "a positive number or None")
+        for name in ("entropy", "learning_rate", "bias_learning_rate"):
+            _check(name, getattr(self, name), _number(getattr(self, name)), "a number >= 0")
+        decays = _number(self.decay) and self.decay < 1
+        _check("decay", self.decay, decays, "a number from 0 up to, not including, 1")
+        for name in ("layers", "width", "heads"):
+            _check(name, getattr(self, name), _whole(getattr(self, name), 1), "a whole number >= 1")
+        _check("width", self.width, self.width % self.heads == 0, f"a multiple of the {self.heads} heads")
+        for name in ("prior", "bias"):
+            _check(name, getattr(self, name), isinstance(getattr(self, name), bool), "True or False")
 
     @classmethod
     def default(cls, trials: int, *, batch: int | None = None) -> Self:
@@ -78,10 +83,11 @@ class ReinforceSettings:
         Raises:
             UsageError: trials is below 1, or the batch below 2.
         """
-        _check("trials", trials, _whole(trials) and trials >= 1, "a whole number >= 1")
+        _check("trials", trials, _whole(trials, 1), "a whole number >= 1")
         if batch is None:
             batch = next((m for most, m in _SMALL_BATCHES if trials <= most), _PAPER_BATCH)
-        updates = max(1.0, trials / max(batch, 1))
+        _check("batch", batch, _whole(batch, 2), "a whole number >= 2")
+        updates = max(1.0, trials / batch)
         return cls(batch=batch, learning_rate=min(_STEP_BUDGET / updates, 0.02))
 
     @classmethod
@@ -102,8 +108,12 @@ class ReinforceSettings:
         )
 
 
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _check(name: str, value: object, valid: bool, expected: str) -> None:
