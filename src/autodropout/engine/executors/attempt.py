@@ -50,15 +50,15 @@ def raised(error: BaseException, before: str = "") -> Raised:
     return Raised(error=line, traceback="".join(traceback.format_exception(type(error), error, frames)))
 
 
-def log_path(log_dir: Path, job: Job) -> Path:
-    """Return the file that keeps what this attempt prints, such as ``trial-000017-1.log``."""
-    return log_dir / f"trial-{job.trial:06d}-{job.attempt}.log"
+def log_path(log_dir: Path | None, job: Job) -> Path | None:
+    """Return the file that keeps what this attempt prints, such as ``trial-000017-1.log``, if any does."""
+    return log_dir and log_dir / f"trial-{job.trial:06d}-{job.attempt}.log"
 
 
-def log_error(path: Path, error: OSError) -> LedgerError:
-    """Return the error that stops a search because an attempt's output cannot be kept."""
-    reason = error.strerror or error
-    return LedgerError(f"{path}: cannot be written ({reason}); make room or choose another directory")
+def log_error(path: Path | None, error: OSError) -> LedgerError:
+    """Return the error that stops a search because something cannot be written; path: most likely what."""
+    where = error.filename or path or "the trial's output"
+    return LedgerError(f"{where} cannot be written ({error.strerror}); make room or choose another directory")
 
 
 def make_log_dir(log_dir: str | os.PathLike[str]) -> Path:

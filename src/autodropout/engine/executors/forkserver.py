@@ -162,7 +162,6 @@ class _Server:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._own_fds = [control.fileno(), self._life[1], self._bell.fileno(), ring.fileno()]
         self._pidfd = _pidfd(driver)
-        self._own_fds += self._pidfd
 
     def run(self) -> None:
         try:
@@ -212,7 +211,7 @@ class _Server:
             _lead_group(os.getpid())
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for fd in self._own_fds:
+            for fd in [*self._own_fds, *self._pidfd]:
                 os.close(fd)
             if self._spawn:
                 _execute_worker(connection_fd, self._life[0])
@@ -228,8 +227,9 @@ class _Server:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            _kill_group(pid)  # what the worker started goes with it
-            self._report(self._workers.pop(pid), os.waitstatus_to_exitcode(status))
+            if pid in self._workers:  # a preloaded module may have started processes, too
+                _kill_group(pid)  # what the worker started goes with it
+                self._report(self._workers.pop(pid), os.waitstatus_to_exitcode(status))
 
     def _report(self, number: int, code: int) -> None:
         self._control.sendall(_EXIT.pack(number, code))
@@ -256,7 +256,7 @@ def _lead_group(pid: int) -> None:
 
 
 def _kill_group(pid: int) -> None:
-    with suppress(ProcessLookupError):
+    with suppress(OSError):  # nobody is left; macOS has two errors for that
         os.killpg(pid, signal.SIGKILL)
 
 

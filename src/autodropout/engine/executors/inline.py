@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from autodropout.engine.executors import attempt
@@ -95,11 +95,9 @@ class InlineExecutor:
             raise UsageError("the executor is closed; build a new one")
 
     def _run(self, job: Job) -> Done | Raised:
-        if self._log_dir is None:
-            return attempt.run(self._evaluate, job, passing=(KeyboardInterrupt,))
         path = attempt.log_path(self._log_dir, job)
         try:
-            with _output_to(path):
+            with _output_to(path) if path else nullcontext():
                 return attempt.run(self._evaluate, job, passing=(KeyboardInterrupt,))
         except OSError as error:
             raise attempt.log_error(path, error) from error

@@ -102,6 +102,7 @@ class LocalExecutor:
         """Start a job at once.
 
         Raises:
+            StudyError: No worker can be started on this machine.
             UsageError: No slot is free, the same attempt is running, or the executor is closed.
         """
         self._check_open()
@@ -153,7 +154,10 @@ class LocalExecutor:
             raise UsageError("the executor is closed; build a new one")
 
     def _start_all(self) -> None:
-        self._server = ForkServer(preload=self._preload, spawn=self._spawn, log=self._log)
+        try:
+            self._server = ForkServer(preload=self._preload, spawn=self._spawn, log=self._log)
+        except OSError as error:
+            raise StudyError(f"the server of the workers cannot be started: {error}") from error
         for slot in self._slots:
             self._start(slot)
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -89,11 +89,9 @@ def _load(data: bytes) -> Evaluate | Raised:
 
 
 def _logged_run(evaluate: Evaluate, job: Job, log_dir: Path | None) -> Done | Raised | str:
-    if log_dir is None:
-        return attempt.run(evaluate, job)
     path = attempt.log_path(log_dir, job)
     try:
-        with _output_to(path):
+        with _output_to(path) if path else nullcontext():
             return attempt.run(evaluate, job)
     except OSError as error:
         return str(attempt.log_error(path, error))
