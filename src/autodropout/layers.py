@@ -16,6 +16,7 @@ from autodropout.mask import drawn_conv_keep, drawn_token_keep, drop
 from autodropout.noise import CounterNoise, GeneratorNoise, Noise, stream_key
 from autodropout.pattern import ConvPattern, Pattern, TokenPattern
 from autodropout.site import Layout
+from autodropout.tracing import at_trace_time
 
 LAYOUTS_OF: dict[type[Pattern], tuple[Layout, ...]] = {
     ConvPattern: ("NCHW", "NHWC"),
@@ -135,7 +136,7 @@ class PatternDropout(nn.Module):
         named = [f"{name}={value}" for name, value in extras.items() if value is not None]
         return ", ".join([pattern_text(self.pattern), *named])
 
-    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    @at_trace_time
     def _note_fired(self) -> None:
         # Run when a graph is traced, not by the graph: a graph under activation checkpointing may not
         # change an attribute.

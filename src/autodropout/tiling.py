@@ -15,6 +15,7 @@ from torch import Tensor
 from autodropout import geometry
 from autodropout.geometry import Extent
 from autodropout.pattern import ConvPattern
+from autodropout.tracing import at_trace_time
 
 _LARGEST_TABLE = 2**20  # bytes; beyond it the coverage of the placements drawn is computed each time
 _NUM_TABLES = 256
@@ -42,7 +43,7 @@ class _Coverage:
     first: int
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@at_trace_time
 def placements(pattern: ConvPattern, height: int, width: int) -> tuple[int, int]:
     """Return how many placements of the tiles are drawn from along rows and along columns.
 
@@ -67,7 +68,7 @@ def in_tiles(pattern: ConvPattern, size: tuple[int, int], which: int, index_NC: 
     Returns:
         Bool, shape (N, C, H * W).
     """
-    coverage: _Coverage = _coverage(pattern, size, which, index_NC.device)
+    coverage = _coverage(pattern, size, which, index_NC.device)
     if coverage.table is not None:
         shape = (*index_NC.shape, coverage.table.shape[-1])
         return coverage.table.index_select(0, index_NC.flatten()).reshape(shape)
@@ -75,7 +76,7 @@ def in_tiles(pattern: ConvPattern, size: tuple[int, int], which: int, index_NC: 
     return _covered(coverage.source - offset_NC1, _axis(pattern, size, which))
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@at_trace_time
 def _coverage(pattern: ConvPattern, size: tuple[int, int], which: int, device: torch.device) -> _Coverage:
     axis = _axis(pattern, size, which)
     # Under a fake tensor mode what is built is fake too, and must not stay behind in the cache.
