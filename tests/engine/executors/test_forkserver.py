@@ -15,7 +15,7 @@ LONG_TRIAL = """
 def evaluate(policy, seed):
     child = subprocess.Popen(["sleep", "1000"])
     Path("pids").write_text(f"{os.getppid()} {os.getpid()} {child.pid}\\n")
-    time.sleep(1000)
+    SLEEP(1000)
 
 executor = LocalExecutor(evaluate, workers=2, preload=(), start=START)
 BEFORE
@@ -23,17 +23,22 @@ executor.submit(Job(trial=1, attempt=1, policy=Policy({}), seed=0))
 THEN
 """
 
+SLEEP = "time.sleep"
+DEAF_SLEEP = "__import__('ctypes').PyDLL(None).sleep"  # keeps the interpreter lock: no thread can run
 
-def long_trial(folder, then="executor.poll(1000)", before="", start="forkserver", **options):
+
+def long_trial(folder, then="executor.poll(1000)", *, before="", start="forkserver", sleep=SLEEP, **options):
     """Start a driver with a long trial; return it with the processes that it has caused."""
-    body = LONG_TRIAL.replace("START", repr(start)).replace("BEFORE", before).replace("THEN", then)
+    body = LONG_TRIAL.replace("START", repr(start)).replace("SLEEP", sleep)
+    body = body.replace("BEFORE", before).replace("THEN", then)
     driver = script(folder, body, **options)
     return driver, numbers(folder / "pids", 3)
 
 
+@pytest.mark.parametrize("sleep", [SLEEP, DEAF_SLEEP])
 @pytest.mark.parametrize("start", ["forkserver", "spawn"])
-def test_nothing_outlives_a_killed_driver(tmp_path, start):
-    driver, pids = long_trial(tmp_path, start=start)
+def test_nothing_outlives_a_killed_driver(tmp_path, start, sleep):
+    driver, pids = long_trial(tmp_path, start=start, sleep=sleep)
     assert all(alive(pid) for pid in pids)
     driver.kill()
     driver.wait()
@@ -66,9 +71,11 @@ def test_nothing_outlives_driver_and_server_killed_together(tmp_path):
 BEGUN = "while not (Path('pids').exists() and Path('pids').read_text()):\n    executor.poll(0.01)\n"
 
 
-@pytest.mark.parametrize("then", ["executor.poll(0.1)", "sys.exit(3)", "os._exit(3)", "raise ValueError"])
-def test_a_driver_that_forgets_to_close_ends_and_leaves_nothing(tmp_path, then):
-    driver, pids = long_trial(tmp_path, BEGUN + then, stderr=subprocess.DEVNULL)
+@pytest.mark.parametrize(
+    "then", ["executor.close()", "executor.poll(0.1)", "sys.exit(3)", "os._exit(3)", "raise ValueError"]
+)
+def test_a_driver_that_ends_leaves_nothing(tmp_path, then):
+    driver, pids = long_trial(tmp_path, BEGUN + then, sleep=DEAF_SLEEP, stderr=subprocess.DEVNULL)
     driver.wait(PATIENCE)
     assert_gone(pids)
 

@@ -67,6 +67,16 @@ def test_a_worker_killed_from_outside_takes_no_other_along(make_local, tmp_path)
     assert collect(executor, 1)[2, 1].result.reward == 2.0
 
 
+def test_what_a_worker_started_dies_with_it(make_local, tmp_path):
+    def evaluate(policy, seed):
+        child = subprocess.Popen(["sleep", "1000"])
+        (tmp_path / "pid").write_text(f"{child.pid}\n")
+        os._exit(1)
+
+    assert isinstance(finish(make_local(evaluate), job(1)), Lost)
+    assert_gone(numbers(tmp_path / "pid", 1))
+
+
 def test_a_worker_killed_while_idle_costs_no_attempt(make_local):
     executor = make_local(lambda policy, seed: os.getpid(), workers=1)
     for trial in range(3):

@@ -29,6 +29,7 @@ class InlineExecutor:
         LedgerError: ``log_dir`` cannot be written to.
 
     Example:
+        >>> from autodropout.policy import Policy
         >>> executor = InlineExecutor(lambda policy, seed: seed / 2)
         >>> executor.submit(Job(trial=1, attempt=1, policy=Policy({}), seed=3))
         >>> [(job, outcome)] = executor.poll(0.0)

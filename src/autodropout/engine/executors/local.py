@@ -44,8 +44,8 @@ class LocalExecutor:
             for CUDA_VISIBLE_DEVICES (UUIDs, ``"0,1"``). None lets every worker see all.
         timeout: Seconds after which a trial and everything it started is killed; None for no limit.
         log_dir: Folder for ``trial-000017-1.log`` (trial, attempt), which holds what the attempt printed,
-            C code and child processes included, and its traceback, and ``workers.log`` for what is
-            printed between trials. None leaves both on the driver's streams.
+            C code and child processes included, and its traceback, and for ``workers.log``, which holds
+            what is printed between trials. None leaves both on the driver's streams.
         preload: Modules that the server imports before it forks; those that ``evaluate`` imports first.
         start: ``"forkserver"``, or ``"spawn"`` for a fresh interpreter per worker, which takes seconds
             but shares nothing. None: forkserver on Linux, spawn elsewhere (macOS libraries do not
@@ -54,8 +54,10 @@ class LocalExecutor:
     Raises:
         UsageError: An argument is wrong, or ``evaluate`` cannot be pickled.
         LedgerError: ``log_dir`` cannot be written to.
+        StudyError: No process can be started.
 
     Example:
+        >>> from autodropout.policy import Policy
         >>> executor = LocalExecutor(lambda policy, seed: seed / 2, workers=1, preload=())
         >>> executor.submit(Job(trial=1, attempt=1, policy=Policy({}), seed=3))
         >>> [(job, outcome)] = executor.poll(60.0)
@@ -284,7 +286,7 @@ def _checked_workers(workers: int) -> int:
 
 
 def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and not timeout > 0:
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
         raise UsageError(f"timeout is {timeout!r}; expected seconds above 0, or None for no limit")
     return timeout
 

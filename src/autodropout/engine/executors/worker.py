@@ -128,5 +128,6 @@ def _stream(fd: int) -> TextIO:
 
 
 def _end_with_server(server_fd: int) -> None:
+    """End when the server does; where the driver alone is gone, the server kills without our help."""
     os.read(server_fd, 1)
     os.killpg(0, signal.SIGKILL)
