@@ -69,4 +69,5 @@ class DigitsNet(nn.Module):
         """Map images (N, 1, side, side) to logits (N, num_classes)."""
         h = F.relu(self.bn(self.conv(images)))
         h = self.block2(self.block1(h))
-        return self.head(h.flatten(1))
+        logits: Tensor = self.head(h.flatten(1))
+        return logits

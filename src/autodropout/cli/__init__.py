@@ -1,0 +1,111 @@
+"""The command line: ``autodropout COMMAND``, generated from one frozen dataclass per command."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
+
+import tyro
+
+from autodropout import __version__
+from autodropout.cli.command import Command
+from autodropout.cli.listing import Tasks
+from autodropout.cli.resuming import Resume
+from autodropout.cli.searching import Search
+from autodropout.cli.showing import Show
+from autodropout.errors import (
+    AutoDropoutError,
+    DataError,
+    PatternError,
+    SiteError,
+    SpaceError,
+    UsageError,
+)
+
+_COMMANDS: dict[str, tuple[type[Command], str]] = {
+    "tasks": (Tasks, "What can be searched: size, cost, data."),
+    "search": (Search, "Search the dropout policy for a task."),
+    "resume": (Resume, "Go on with a search after any stop."),
+    "show": (Show, "Draw a policy's patterns."),
+}
+_DESCRIPTION = f"""Find, apply and explain structured dropout. Version {__version__}.
+
+start here:
+  autodropout tasks                     what can be searched
+  autodropout search digits             five minutes on two cores
+  autodropout show runs/digits/best.json
+  autodropout search --help             every command has its own help
+"""
+_CONFIG = (
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.DisallowNone,
+    tyro.conf.HelptextFromCommentsOff,
+)
+_WRONG_USE, _FAILURE, _INTERRUPTED = 2, 1, 130
+_USERS = (UsageError, PatternError, SpaceError, SiteError, DataError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code: 0, 1 for a failure, 2 for wrong use, 130 when interrupted.
+
+    Args:
+        argv: Arguments without the program's name; None takes those of this process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--version"]:
+        sys.stdout.write(f"autodropout {__version__}\n")
+        return 0
+    try:
+        command = _parsed(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else _WRONG_USE
+    return _run(command)
+
+
+def _parsed(arguments: list[str]) -> Command:
+    if arguments and arguments[0] in _COMMANDS:
+        name, *rest = arguments
+        kind, _ = _COMMANDS[name]
+        return tyro.cli(kind, prog=f"autodropout {name}", args=rest, config=_CONFIG)
+    # Only for the overview and for the error about what is no command: here the commands have one line each.
+    kinds: list[Any] = [
+        Annotated[kind, tyro.conf.subcommand(name, description=line)]
+        for name, (kind, line) in _COMMANDS.items()
+    ]
+    parsed: Command = tyro.cli(
+        reduce(or_, kinds),
+        prog="autodropout",
+        description=_DESCRIPTION,
+        args=arguments or ["--help"],
+        config=_CONFIG,
+    )
+    return parsed
+
+
+def _run(command: Command) -> int:
+    try:
+        command.run()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; what is still buffered must not raise again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILURE
+    except Exception as error:
+        if command.debug:
+            traceback.print_exc()
+        else:
+            sys.stderr.write(f"error: {_one_line(error)}\n")
+        return _WRONG_USE if isinstance(error, _USERS) else _FAILURE
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, AutoDropoutError):
+        return text
+    return f"{type(error).__name__}: {text} (this should not happen; run it again with --debug to see where)"

@@ -1,0 +1,39 @@
+"""What all commands have in common."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autodropout.errors import UsageError
+from autodropout.policy import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command line, parsed.
+
+    Attributes:
+        debug: Show the full traceback of an error.
+    """
+
+    debug: bool = False
+
+    def run(self) -> None:
+        """Do it; errors are raised."""
+        raise NotImplementedError
+
+
+def loaded_policy(path: Path) -> Policy:
+    """Read a policy from a file that the user named.
+
+    Raises:
+        UsageError: The file cannot be read.
+        PatternError: It holds no policy.
+    """
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is a directory; expected a policy's JSON file, such as {path / 'best.json'}"
+        )
+    try:
+        return Policy.load(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); name a policy's JSON file") from error

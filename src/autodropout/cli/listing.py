@@ -1,0 +1,78 @@
+"""``autodropout tasks``."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autodropout.cli.command import Command
+
+if TYPE_CHECKING:
+    from autodropout.space import Space
+    from autodropout.tasks.base import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tasks(Command):
+    """What can be searched: size, cost, data needed and whether they are there.
+
+    For example:
+      autodropout tasks
+      autodropout tasks --json
+
+    Attributes:
+        json: Print JSON for a machine instead of a table.
+    """
+
+    json: bool = False
+
+    def run(self) -> None:
+        """Print all tasks."""
+        from autodropout.tasks.registry import TASKS
+
+        facts = [_facts(task) for task in TASKS.values()]
+        console = Console(soft_wrap=self.json, highlight=False)
+        if self.json:
+            console.print(json.dumps(facts, indent=2), markup=False)
+        else:
+            console.print(_table(facts))
+
+
+def _facts(task: "Task") -> dict[str, object]:
+    space, budget, missing = task.space(), task.budget, task.missing()
+    return {
+        "name": task.name,
+        "summary": task.summary,
+        "decisions": len(space),
+        "policies_log10": round(math.log10(_num_policies(space)), 1),
+        "seconds_per_trial": task.seconds,
+        "default_trials": budget.trials,
+        "default_confirmations": budget.confirm_top * budget.confirm_seeds,
+        "data": task.needs,
+        "ready": missing is None,
+        "missing": missing,
+    }
+
+
+def _num_policies(space: "Space") -> int:
+    """Count the policies that differ: a site that is off counts once, whatever its other tokens."""
+    total = len(space.choices[-1].values) if space.searches_schedule else 1
+    for first, *others in space.site_choices.values():
+        total *= 1 + (len(first.values) - 1) * math.prod(len(choice.values) for choice in others)
+    return total
+
+
+def _table(facts: list[dict[str, object]]) -> Table:
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for fact in facts:
+        table.add_row(Text(str(fact["name"]), style="bold"), "what", str(fact["summary"]))
+        size = f"{fact['decisions']} decisions, about 10^{fact['policies_log10']:.0f} policies"
+        table.add_row("", "size", size)
+        trials = f"{fact['default_trials']} trials and {fact['default_confirmations']} to confirm the best"
+        table.add_row("", "cost", f"about {fact['seconds_per_trial']:g} s a trial; a search is {trials}")
+        table.add_row("", "data", f"{fact['data']}: {fact['missing'] or 'ready'}")
+    return table

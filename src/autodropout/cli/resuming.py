@@ -1,0 +1,53 @@
+"""``autodropout resume DIR``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from autodropout.cli.command import Command
+from autodropout.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume(Command):
+    """Go on with a search after any stop: Ctrl-C, a crash, a power cut.
+
+    Trials that had finished are kept; interrupted ones run again. A search that is complete shows its
+    result once more, or goes on with more --trials.
+
+    For example:
+      autodropout resume runs/digits
+      autodropout resume runs/digits --trials 96 --workers 4
+
+    Attributes:
+        out: Directory of the study.
+        trials: Policies to try, earlier ones included.
+        workers: Processes.
+    """
+
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
+    trials: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: as before)")] = None
+    workers: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: as before)")] = None
+
+    def run(self) -> None:
+        """Go on, and say what was found."""
+        from autodropout.engine.ledger_schema import LEDGER_FILE
+
+        if not (self.out / LEDGER_FILE).is_file():
+            raise UsageError(
+                f"there is no search in {self.out} (no {LEDGER_FILE}); begin one with: autodropout search"
+            )
+        from autodropout.cli.conducting import conduct, earlier
+        from autodropout.engine.study import Study
+        from autodropout.tasks.registry import TASKS, task_named
+
+        record = Study.open(self.out).record
+        if record.task is None or record.task not in TASKS:
+            label = "without a task" if record.task is None else f"of {record.task!r}"
+            raise UsageError(
+                f"{self.out} holds a search {label}, which the command line does not know; "
+                "to go on, run the script or notebook that began it again"
+            )
+        conduct(task_named(record.task), earlier(self.out, record, self.trials, self.workers))

@@ -1,0 +1,198 @@
+"""What a running search looks like: a bar in a terminal, plain lines anywhere else."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
+
+from autodropout.engine.events import (
+    Event,
+    Learned,
+    Paused,
+    PhaseBegan,
+    TrialFailed,
+    TrialFinished,
+    TrialRetried,
+    TrialStarted,
+)
+
+_LINES = 20  # per phase, where there is no bar
+_NAMES = {"search": "searching", "confirm": "confirming", "done": "done"}
+
+
+class Tally:
+    """Counts what the events tell; knows nothing of how it is shown.
+
+    Args:
+        clock: Seconds since whenever.
+
+    Attributes:
+        phase: What is going on, in one word.
+        total: Trials of the phase.
+        done: How many of them have ended, failed ones included.
+        failed: How many of those failed.
+        running: How many run now.
+        best: Best reward of a search trial; None before the first.
+        paused: Whether the search was asked to pause.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.phase, self.total, self.done, self.failed, self.running = "starting", 0, 0, 0, 0
+        self.best: float | None = None
+        self.paused = False
+        self._before = 0
+        self._began = self._last = clock()
+
+    def take(self, event: Event) -> None:
+        """Count an event."""
+        match event:
+            case PhaseBegan():
+                self.phase, self.total, self.best = _NAMES[event.phase], event.total, event.best
+                self.done = self._before = event.done
+                self.failed, self.running = event.failed, 0
+                self._began = self._last = self._clock()
+            case TrialStarted():
+                self.running += 1
+            case TrialFinished():
+                self._end(counts=True)
+                if event.kind == "search" and event.reward is not None and not event.floored:
+                    self.best = event.reward if self.best is None else max(self.best, event.reward)
+            case TrialRetried():
+                self._end(counts=False)
+            case TrialFailed():
+                self._end(counts=not event.replaced)
+                self.failed += not event.replaced
+            case Paused():
+                self.paused = event.paused
+            case Learned():
+                pass
+
+    def seconds_left(self) -> float | None:
+        """Estimate what remains of the phase from the pace so far; None before the first trial ended."""
+        ended = self.done - self._before
+        if ended == 0:
+            return None
+        per_trial = (self._last - self._began) / ended
+        return max(0.0, per_trial * (self.total - self.done) - (self._clock() - self._last))
+
+    def words(self) -> str:
+        """Return running, failed and best in words."""
+        best = "" if self.best is None else f", best {self.best:.4f}"
+        paused = ", paused" if self.paused else ""
+        return f"{self.running} running, {self.failed} failed{best}{paused}"
+
+    def _end(self, *, counts: bool) -> None:
+        self.running -= 1
+        self.done += counts
+        self._last = self._clock()
+
+
+class Watch:
+    """A context that shows the events it is called with.
+
+    Args:
+        console: Where; a bar if it is a terminal, lines otherwise.
+        title: Said at the first event: by then the search has really begun.
+    """
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._title: str | None = title
+        self._tally = Tally()
+        self._lines = -1
+        self._progress = Progress(
+            TextColumn("{task.description:10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Words(self._tally),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._bar: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show what an event changes."""
+        self._tally.take(event)
+        if self._title is not None:
+            self._say(self._title)
+            self._title = None
+        match event:
+            case PhaseBegan(phase="done"):
+                return
+            case PhaseBegan():
+                self._bar = self._progress.add_task(self._tally.phase, total=self._tally.total)
+                self._lines = -1
+            case TrialRetried():
+                self._say(f"trial {event.trial} goes wrong and will run again: {event.reason}")
+            case TrialFailed():
+                self._say(f"trial {event.trial} has failed: {event.error}")
+            case Paused():
+                self._say("paused" if event.paused else "going on")
+        if self._console.is_terminal:
+            self._update()
+        elif isinstance(event, PhaseBegan | TrialFinished | TrialFailed):
+            self._line()
+
+    def _update(self) -> None:
+        if self._bar is not None:
+            self._progress.update(self._bar, completed=self._tally.done)
+
+    def _line(self) -> None:
+        tally = self._tally
+        line = tally.done * _LINES // max(1, tally.total)
+        if line != self._lines:
+            self._lines = line
+            left = _left(tally)
+            self._say(f"{tally.phase} {tally.done}/{tally.total}, {tally.words()}{left and ', ' + left}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+
+class _Words(ProgressColumn):
+    """Counts, best reward and time left, for the phase that is going on."""
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__()
+        self._tally = tally
+
+    def render(self, task: Task) -> Text:
+        if task.finished:
+            return Text()
+        left = _left(self._tally)
+        return Text(self._tally.words() + (left and f", {left}"))
+
+
+def _left(tally: Tally) -> str:
+    seconds = tally.seconds_left()
+    return "" if seconds is None or tally.done >= tally.total else f"{in_words(seconds)} left"
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration as people say it.
+
+    Example:
+        >>> in_words(75), in_words(7_000)
+        ('1 min 15 s', '1 h 57 min')
+    """
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    if hours >= 48:
+        return f"{hours // 24} days"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"

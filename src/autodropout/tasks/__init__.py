@@ -1,0 +1,1 @@
+"""Tasks that the command line knows by name."""
