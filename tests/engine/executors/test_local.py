@@ -130,6 +130,7 @@ def test_wrong_arguments_are_refused(make_local, tmp_path):
     for settings, message in [
         ({"workers": 0}, "workers is 0; expected at least 1"),
         ({"workers": 1.5}, "workers is 1.5; expected at least 1"),
+        ({"timeout": "1h"}, "timeout is '1h'; expected seconds above 0, or None for no limit"),
         ({"timeout": 0}, "timeout is 0; expected seconds above 0, or None for no limit"),
         ({"timeout": float("nan")}, "timeout is nan; expected seconds above 0, or None for no limit"),
         ({"devices": ()}, r"devices is \(\); expected at least one"),
