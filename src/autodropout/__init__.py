@@ -16,7 +16,15 @@ from autodropout.result import Trial as Trial
 from autodropout.token_space import TokenSpace as TokenSpace
 
 if TYPE_CHECKING:
+    from autodropout.applying import Applied as Applied
+    from autodropout.applying import apply as apply
+    from autodropout.applying import match as match
+    from autodropout.applying import sites as sites
+    from autodropout.applying import space_for as space_for
     from autodropout.engine.controller import Controller as Controller
+    from autodropout.engine.run import search as search
+    from autodropout.engine.study import Study as Study
+    from autodropout.layers import PatternDropout as PatternDropout
     from autodropout.mask import conv_keep as conv_keep
     from autodropout.mask import drop as drop
     from autodropout.mask import token_keep as token_keep
@@ -24,9 +32,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LATE = {
+    "Applied": "applying",
     "Controller": "engine.controller",
+    "PatternDropout": "layers",
+    "Study": "engine.study",
+    "apply": "applying",
     "conv_keep": "mask",
     "drop": "mask",
+    "match": "applying",
+    "search": "engine.run",
+    "sites": "applying",
+    "space_for": "applying",
     "token_keep": "mask",
 }
 

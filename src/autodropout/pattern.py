@@ -41,7 +41,7 @@ class ConvPattern:
 
     Example:
         >>> ConvPattern(height=3, width=3, stride=2, repeat=2).drop_rate(32, 32)
-        0.02295918367346939
+        0.02366863905325444
     """
 
     height: Size

@@ -1,0 +1,84 @@
+"""Every snippet of the documentation runs, every docstring's example is true, every link leads on."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import autodropout
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+MODULES = sorted(m.name for m in pkgutil.walk_packages(autodropout.__path__, "autodropout."))
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+WITH_PYTHON = [page for page in PAGES if BLOCK.search(page.read_text(encoding="utf8"))]
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
+def test_snippets_run_from_top_to_bottom(page, tmp_path):
+    text = page.read_text(encoding="utf8")
+    if "import torchvision" in text:
+        pytest.importorskip("torchvision")
+    script = tmp_path / "snippets.py"
+    script.write_text("\n".join(BLOCK.findall(text)), encoding="utf8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:__main__", script.name],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", ["autodropout", *MODULES])
+def test_examples_in_docstrings_are_true(module, request, monkeypatch, tmp_path):
+    if module.endswith(".__main__"):
+        pytest.skip("importing it runs the command line")
+    monkeypatch.chdir(tmp_path)
+    known = {name: getattr(autodropout, name) for name in dir(autodropout) if not name.startswith("_")}
+    known |= {"ad": autodropout, "torch": torch, "getfixture": request.getfixturevalue}
+    loaded = importlib.import_module(module)
+    failed, _ = doctest.testmod(loaded, globs=known | vars(loaded), optionflags=doctest.ELLIPSIS)
+    assert failed == 0
+
+
+def anchors(page):
+    headings = HEADING.findall(page.read_text(encoding="utf8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_relative_links_lead_somewhere(page):
+    for link in LINK.findall(page.read_text(encoding="utf8")):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        place, _, anchor = link.partition("#")
+        target = page.parent / place if place else page
+        assert target.exists(), f"{name(page)} links to {link}"
+        assert not anchor or anchor in anchors(target), f"{name(page)} links to {link}"
+
+
+def test_the_readme_fits_on_a_screen():
+    assert len((ROOT / "README.md").read_text(encoding="utf8").splitlines()) <= 90
+
+
+def test_the_changelog_knows_this_version():
+    assert f"## {autodropout.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf8")
+
+
+def test_the_citation_knows_this_version():
+    assert f"version: {autodropout.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf8")

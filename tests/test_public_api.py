@@ -1,0 +1,143 @@
+"""The public names and their signatures: changing one is a decision, and shows in a change of this file."""
+
+import ast
+import inspect
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import autodropout
+
+SIGNATURES = {
+    "Applied": "model, policy, layers, attachments, silenced, seed",
+    "Controller": "space, *, layers=1, width=32, heads=2, prior=True, bias=True",
+    "ConvPattern": (
+        "*, height, width, stride=0, repeat=1, rotate=0.0, shear_x=0.0, shear_y=0.0, share_c=True, "
+        "residual=False, rate=1.0"
+    ),
+    "ConvSpace": (
+        "*, sites, sizes=('pixel', 0.0625, 0.125, 0.25, 0.5), strides=(0.5, 1.0, 2.0, 4.0), "
+        "repeats=(1, 2, 3, 4, 'fill'), rotates=(0.0, 15.0, 30.0, 45.0, 60.0, 75.0), "
+        "shears=(-0.4, -0.2, 0.0, 0.2, 0.4), residual=None, rates=None, rectangles=False, schedule=False, "
+        "off=0.5"
+    ),
+    "PatternDropout": "pattern, *, layout=None, site=None, seed=None",
+    "Policy": "sites, schedule='constant'",
+    "Result": "*, reward, metrics=<factory>, test=<factory>, curve=(), seconds=None",
+    "Study": "out",
+    "TokenPattern": "*, size, stride=0, share_t=False, share_c=False, rate=0.1",
+    "TokenSpace": (
+        "*, sites, sizes=(1, 2, 4, 8, 16, 'whole'), strides=(0, 1, 2, 4, 8), "
+        "rates=(0.05, 0.1, 0.2, 0.3, 0.4, 0.5), residual_rates=(0.02, 0.05, 0.1, 0.15), schedule=False, "
+        "off=0.5"
+    ),
+    "Trial": ("*, id, kind, tokens, policy, log_prob, seed, state, attempt, update, result, reward, error"),
+    "apply": "model, policy, *, existing='keep', seed=None",
+    "conv_keep": "pattern, shape, generator=None, device=None",
+    "drop": "h, keep",
+    "match": "model, policy, *, example_input=None",
+    "search": (
+        "evaluate, space, *, trials=512, searcher='reinforce', workers=2, out=None, seed=0, "
+        "executor='local', devices=None, capacity=None, batch=None, timeout=None, max_attempts=3, "
+        "floor=None, confirm=Confirmation(top=8, seeds=4), task=None, on_event=unheard"
+    ),
+    "sites": "model",
+    "space_for": "model, example_input",
+    "token_keep": "pattern, shape, generator=None, device=None",
+}
+SPACE = "cardinalities choices decode encode key live parents sample searches_schedule site_choices to_json"
+MEMBERS = {
+    "Applied": (
+        "disabled existing load_state_dict of progress remove silent_sites state_dict step warn_of_frozen"
+    ),
+    "ConvPattern": "drop_rate off scaled",
+    "ConvSpace": SPACE,
+    "Policy": "from_json load save scaled strength to_json",
+    "Study": (
+        "best confirmed finished open policy record seed space tally task timings trial trials updates"
+    ),
+    "TokenPattern": "drop_rate off scaled",
+    "TokenSpace": SPACE,
+}
+PUBLIC = {"AutoDropoutError", *SIGNATURES}
+SOURCE = Path(autodropout.__file__)
+
+
+def signature(thing):
+    """Names, kinds and defaults; not the annotations, whose spelling depends on the Python version."""
+    bare = [
+        p.replace(annotation=inspect.Parameter.empty) for p in inspect.signature(thing).parameters.values()
+    ]
+    return re.sub(r"<function (\w+) at \w+>", r"\1", str(inspect.Signature(bare))[1:-1])
+
+
+def exported():
+    tree = ast.parse(SOURCE.read_text(encoding="utf8"))
+    return {a.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names} - {
+        None
+    }
+
+
+def test_the_public_names_are_these():
+    assert exported() == PUBLIC
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signatures_are_these(name):
+    assert signature(getattr(autodropout, name)) == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_methods_and_properties_are_these(name):
+    kind = getattr(autodropout, name)
+    fields = set(getattr(kind, "__dataclass_fields__", ()))
+    assert {m for m in dir(kind) if not m.startswith("_")} - fields == set(MEMBERS[name].split())
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_is_described(name):
+    assert len(inspect.getdoc(getattr(autodropout, name)).splitlines()[0]) > 10
+
+
+def test_late_names_are_those_that_a_type_checker_sees():
+    body = ast.parse(SOURCE.read_text(encoding="utf8")).body
+    (block,) = (
+        node for node in body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    seen = {
+        a.asname: str(node.module).removeprefix("autodropout.") for node in block.body for a in node.names
+    }
+    assert seen == autodropout._LATE
+    assert set(seen) <= set(dir(autodropout))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'autodropout' has no attribute 'serach'"):
+        _ = autodropout.serach
+
+
+def test_the_version_is_a_version():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", autodropout.__version__)
+
+
+def run(code):
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
+    return done.stdout.strip()
+
+
+def test_importing_loads_no_torch():
+    assert run("import sys, autodropout; print({'torch', 'numpy'} & set(sys.modules))") == "set()"
+
+
+def test_all_public_names_together_add_under_0_3_seconds_to_torch():
+    code = (
+        "import time, torch; began = time.process_time(); import autodropout as ad; "
+        "[getattr(ad, name) for name in dir(ad)]; print(time.process_time() - began)"
+    )
+    assert statistics.median(float(run(code)) for _ in range(3)) < 0.3
