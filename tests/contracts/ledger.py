@@ -4,7 +4,6 @@ import sqlite3
 from abc import ABC, abstractmethod
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -46,13 +45,6 @@ def history(out: Path) -> tuple[list[tuple[object, ...]], list[tuple[object, ...
 
 class CrashContract(ABC):
     """Inherited once per searcher."""
-
-    @pytest.fixture
-    def tmp_path(self):
-        """A directory in memory where there is such a thing: thousands of durable commits need no disk."""
-        memory = Path("/dev/shm")
-        with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-            yield Path(folder)
 
     @abstractmethod
     def build(self) -> Searcher:
@@ -107,32 +99,32 @@ class CrashContract(ABC):
                 assert count == moment
         return count
 
-    def test_a_crash_at_any_event_changes_nothing(self, tmp_path, monkeypatch):
-        transactions = self.crash(tmp_path / "whole", 0, False, monkeypatch)
-        expected = history(tmp_path / "whole")
+    def test_a_crash_at_any_event_changes_nothing(self, memory_path, monkeypatch):
+        transactions = self.crash(memory_path / "whole", 0, False, monkeypatch)
+        expected = history(memory_path / "whole")
         for moment in self.moments(transactions):
             for before_commit in (True, False):
-                out = tmp_path / f"{moment}-{before_commit}"
+                out = memory_path / f"{moment}-{before_commit}"
                 assert self.crash(out, moment, before_commit, monkeypatch) == moment
                 self.run(out)
                 assert history(out) == expected, f"crash at transaction {moment}, {before_commit=}"
 
-    def test_two_crashes_and_two_resumes_change_nothing(self, tmp_path, monkeypatch):
-        self.run(tmp_path / "whole")
+    def test_two_crashes_and_two_resumes_change_nothing(self, memory_path, monkeypatch):
+        self.run(memory_path / "whole")
         for first, second in ((3, 2), (9, 8), (20, 14), (31, 1)):
-            out = tmp_path / f"{first}-{second}"
+            out = memory_path / f"{first}-{second}"
             self.crash(out, first, True, monkeypatch)
             self.crash(out, second, False, monkeypatch)
             self.run(out)
-            assert history(out) == history(tmp_path / "whole")
+            assert history(out) == history(memory_path / "whole")
 
-    def test_the_history_alone_gives_the_searchers_state(self, tmp_path):
-        out = self.run(tmp_path).out
+    def test_the_history_alone_gives_the_searchers_state(self, memory_path):
+        out = self.run(memory_path).out
         last = rows(out, "SELECT snapshot FROM updates ORDER BY number DESC LIMIT 1")[0][0]
         assert replay(out, self.build()).snapshot() == last
 
-    def test_the_script_holds_what_it_should(self, tmp_path):
-        study = self.run(tmp_path)
+    def test_the_script_holds_what_it_should(self, memory_path):
+        study = self.run(memory_path)
         assert study.finished
         states = {t.id: (t.state, t.reward) for t in study.trials}
         assert states[7] == ("failed", None)
