@@ -6,6 +6,7 @@ key and a step, so that resuming, activation checkpointing and a second call all
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -21,8 +22,8 @@ class Noise(Protocol):
     """A source of draws. Each call draws afresh; whole numbers below 1 cost no draw."""
 
     @property
-    def device(self) -> torch.device:
-        """Where the draws are returned."""
+    def device(self) -> torch.device | None:
+        """Where the draws are returned; None is torch's default device."""
         ...
 
     def integers(self, bound: int, shape: Sequence[int]) -> Tensor:
@@ -46,27 +47,30 @@ class GeneratorNoise:
     def __init__(
         self, generator: torch.Generator | None = None, device: torch.device | str | None = None
     ) -> None:
-        own = None if generator is None else generator.device
         self._generator = generator
-        self._device = torch.device(device) if device is not None else own or torch.get_default_device()
-        self._source = own or self._device
+        self._source = None if generator is None else generator.device
+        self._device = self._source if device is None else torch.device(device)
 
     @property
-    def device(self) -> torch.device:
-        """Where the draws are returned."""
+    def device(self) -> torch.device | None:
+        """Where the draws are returned; None is torch's default device."""
         return self._device
 
     def integers(self, bound: int, shape: Sequence[int]) -> Tensor:
         """Return int64 of this shape, uniform over 0 to bound - 1."""
         if bound == 1:
             return torch.zeros(tuple(shape), dtype=torch.int64, device=self._device)
-        drawn = torch.randint(bound, tuple(shape), generator=self._generator, device=self._source)
-        return drawn.to(self._device)
+        source = self._source or self._device
+        return self._moved(torch.randint(bound, tuple(shape), generator=self._generator, device=source))
 
     def coins(self, rate: float | Tensor, shape: Sequence[int]) -> Tensor:
         """Return bool of this shape, True with probability ``rate``."""
-        drawn = torch.rand(tuple(shape), generator=self._generator, device=self._source, dtype=torch.float32)
-        return drawn.to(self._device) < rate
+        source = self._source or self._device
+        drawn = torch.rand(tuple(shape), generator=self._generator, device=source, dtype=torch.float32)
+        return self._moved(drawn) < rate
+
+    def _moved(self, drawn: Tensor) -> Tensor:
+        return drawn if self._device is None else drawn.to(self._device)
 
 
 class CounterNoise:
@@ -107,10 +111,7 @@ class CounterNoise:
         one, two = _absorbed(self._key, self._draws)
         low, high = self._step & _WORD, self._step >> 32
         first, second = _mixed(_mixed(low ^ one) ^ high), _mixed((_mixed(low ^ two) + high) & _WORD)
-        places = 1
-        for size in shape:
-            places = places * size
-        place = torch.arange(places, device=self._step.device)
+        place = torch.arange(math.prod(shape), device=self._step.device)
         inner = _mixed((place & _WORD) ^ first) ^ (place >> 32)
         return _mixed((inner + second) & _WORD).reshape(tuple(shape))
 

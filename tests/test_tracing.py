@@ -1,0 +1,29 @@
+import torch
+
+from autodropout.tracing import at_trace_time
+
+
+def test_it_marks_a_function_exactly_as_torch_does():
+    def one() -> int:
+        return 1
+
+    def other() -> int:
+        return 1
+
+    marked = at_trace_time(one)
+    assert marked is one
+    assert vars(marked) == vars(torch.compiler.assume_constant_result(other))
+
+
+def test_a_compiled_graph_holds_what_it_returned_when_it_was_traced():
+    calls = []
+
+    @at_trace_time
+    def scale(factor: float) -> float:
+        calls.append(factor)
+        return 2.0 * factor
+
+    compiled = torch.compile(lambda x: x * scale(3.0), fullgraph=True, backend="eager")
+    for _ in range(3):
+        assert compiled(torch.ones(2)).tolist() == [6.0, 6.0]
+    assert calls == [3.0]
