@@ -16,11 +16,13 @@ from autodropout.result import Trial as Trial
 from autodropout.token_space import TokenSpace as TokenSpace
 
 if TYPE_CHECKING:
+    from autodropout import baselines as baselines
     from autodropout.applying import Applied as Applied
     from autodropout.applying import apply as apply
     from autodropout.applying import match as match
     from autodropout.applying import sites as sites
     from autodropout.applying import space_for as space_for
+    from autodropout.comparison import compare as compare
     from autodropout.engine.controller import Controller as Controller
     from autodropout.engine.run import search as search
     from autodropout.engine.study import Study as Study
@@ -31,12 +33,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_LATE_MODULES = ("baselines",)
 _LATE = {
     "Applied": "applying",
     "Controller": "engine.controller",
     "PatternDropout": "layers",
     "Study": "engine.study",
     "apply": "applying",
+    "compare": "comparison",
     "conv_keep": "mask",
     "drop": "mask",
     "match": "applying",
@@ -49,9 +53,11 @@ _LATE = {
 if not TYPE_CHECKING:  # a type checker reads the imports above and reports any other name
 
     def __getattr__(name: str) -> object:
+        if name in _LATE_MODULES:
+            return import_module(f"{__name__}.{name}")
         if name not in _LATE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return globals().setdefault(name, getattr(import_module(f"{__name__}.{_LATE[name]}"), name))
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_LATE})
+        return sorted({*globals(), *_LATE_MODULES, *_LATE})
