@@ -38,7 +38,8 @@ MAY_IMPORT = {
     "data": "ground",
     "tasks": "ground tensors layers applying zoo models data",
     "comparison": "ground engine",
-    "report": "ground tensors comparison engine.ledger engine.ledger_reader engine.ledger_records",
+    "report": "ground tensors comparison engine.study"
+    " engine.ledger engine.ledger_reader engine.ledger_records",
     "top": " ".join(ROOMS),
 }
 ONLY_HERE = {
