@@ -1,0 +1,139 @@
+"""What a reader should know before believing a search, in words."""
+
+import math
+from collections.abc import Iterator
+from statistics import fmean, median, stdev
+
+from autodropout.report.costs import Costs
+from autodropout.report.curves import Progress
+from autodropout.report.record import Record
+
+_LOW_SHARE = 0.5  # of M, for the effective sample size
+_SHORT_SHARE = 0.75  # of the usual duration, for the trials that were learned from first
+_LEAST_TRIALS = 8
+_SURE = 0.01
+_STRONG = 0.3
+_MANY_WITHOUT_REWARD = 0.1
+
+
+def cautions(record: Record, progress: Progress, costs: Costs) -> tuple[str, ...]:
+    """Return the warnings that apply to a study, one sentence or two each; none is good news."""
+    found = (
+        _unfinished(record),
+        _unconfirmed(record),
+        _noise(record),
+        _not_ahead(record, progress),
+        _effective_sample_size(record),
+        *_durations(record, costs),
+        _without_reward(progress),
+    )
+    return tuple(caution for caution in found if caution is not None)
+
+
+def seed_noise(record: Record) -> tuple[float, float] | None:
+    """Return (deviation between seeds, deviation between policies) of the confirmed policies.
+
+    The first is pooled over policies: sqrt of the mean variance between a policy's seeds. The second is
+    that of the policies' means. None with fewer than two policies or two seeds.
+    """
+    spreads = [confirmed.spread for confirmed in record.confirmed if confirmed.spread is not None]
+    if len(record.confirmed) < 2 or not spreads:
+        return None
+    between_seeds = math.sqrt(fmean(spread**2 for spread in spreads))
+    return between_seeds, stdev(confirmed.reward for confirmed in record.confirmed)
+
+
+def early_duration(record: Record, costs: Costs) -> float | None:
+    """Return how long the trials of the first updates took, as a share of what was proposed by then.
+
+    Median over the trials taught in the first quarter of the updates, over the median of all trials
+    proposed before the last of these updates: well below 1, short trials came first and were learned from
+    more often than they were proposed. None with too few trials.
+    """
+    first = record.updates[: math.ceil(len(record.updates) / 4)]
+    if not first:
+        return None
+    taught = {trial for update in first for trial in update.trials}
+    proposed = [t for t in costs.timed if record.timings[t.trial].queued <= first[-1].made]
+    early = [timed.seconds for timed in proposed if timed.trial in taught]
+    if len(early) < _LEAST_TRIALS or (usual := median(timed.seconds for timed in proposed)) == 0.0:
+        return None
+    return median(early) / usual
+
+
+def _unfinished(record: Record) -> str | None:
+    if record.study.phase == "done":
+        return None
+    unit = "the search" if record.study.phase == "search" else "the confirmation"
+    return f"The study is not finished: {unit} was under way when this was written."
+
+
+def _unconfirmed(record: Record) -> str | None:
+    if record.confirmed or record.best is None:
+        return None
+    return (
+        "No policy has been confirmed on fresh seeds. The best reward was picked for being high among "
+        "noisy ones, so it overstates its policy."
+    )
+
+
+def _noise(record: Record) -> str | None:
+    noise = seed_noise(record)
+    if noise is None or noise[0] < noise[1]:
+        return None
+    return (
+        f"The seeds differ as much as the policies do: deviation {noise[0]:.3g} between seeds of one policy, "
+        f"{noise[1]:.3g} between the confirmed policies' means. Which of them is best is not settled; "
+        "confirm with more seeds."
+    )
+
+
+def _not_ahead(record: Record, progress: Progress) -> str | None:
+    random = progress.random
+    if random.whole or random.summary is None or random.summary.high is None or not progress.mean:
+        return None
+    last = progress.mean[-1].summary
+    if last.mean > random.summary.high or record.study.phase == "search":
+        return None
+    return (
+        f"The searcher did not visibly learn: the last {last.n} trials have mean reward {last.mean:.4g}, "
+        f"within or below the interval of the trials drawn before any update "
+        f"({random.summary.low:.4g} to {random.summary.high:.4g})."
+    )
+
+
+def _effective_sample_size(record: Record) -> str | None:
+    sizes = [update.figures["ess"] for update in record.updates if "ess" in update.figures]
+    batch = record.study.batch
+    if not sizes or batch < 2 or fmean(sizes) >= _LOW_SHARE * batch:
+        return None
+    return (
+        f"The effective sample size is low: on average {fmean(sizes):.1f} of the {batch} trials of an update "
+        "counted. M is too small for the capacity C; lower the capacity or raise the batch."
+    )
+
+
+def _durations(record: Record, costs: Costs) -> Iterator[str | None]:
+    share = early_duration(record, costs)
+    if share is not None and share < _SHORT_SHARE:
+        yield (
+            f"Short trials dominate the first updates: they took {share:.0%} of what trials proposed by "
+            "then took (medians). What ends early is learned from first, whatever its worth."
+        )
+    found = costs.correlation
+    if found is not None and found.p < _SURE and abs(found.rho) >= _STRONG:
+        word = "longer" if found.rho > 0 else "shorter"
+        yield (
+            f"The {word} trials have the better rewards (rank correlation {found.rho:+.2f}, {found.n} "
+            "trials), so part of what was learned may be duration."
+        )
+
+
+def _without_reward(progress: Progress) -> str | None:
+    missing = progress.ended - len(progress.rewards)
+    if missing == 0 or missing < _MANY_WITHOUT_REWARD * progress.ended:
+        return None
+    return (
+        f"{missing} of {progress.ended} search trials returned no finite reward (diverged or failed); "
+        "see the failures below."
+    )
