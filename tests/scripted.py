@@ -59,8 +59,9 @@ class ScriptedExecutor:
         return [(job, self._outcome(job)) for job in ending]
 
     def cancel(self, job: Job) -> None:
-        self.running.remove(job)
-        self.cancelled.append(job)
+        if job in self.running:
+            self.running.remove(job)
+            self.cancelled.append(job)
 
     def close(self) -> None:
         self.closed = True

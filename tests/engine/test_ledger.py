@@ -419,7 +419,10 @@ class TestFullDisk:
 
 
 class TestNetwork:
-    TABLE = "/dev/vda / ext4 rw 0 0\nhost:/x {0} nfs4 rw 0 0\nhost:/y {0}\\040b fuse.sshfs rw 0 0\n/dev/s {0}/local ext4 rw\n"
+    TABLE = (
+        "/dev/vda / ext4 rw 0 0\nhost:/x {0} nfs4 rw 0 0\n"
+        "host:/y {0}\\040b fuse.sshfs rw 0 0\n/dev/s {0}/local ext4 rw\n"
+    )
 
     def mounts(self, tmp_path):
         table = tmp_path / "mounts"

@@ -61,6 +61,7 @@ class Loop:
         self._rules, self._notify = rules, notify
         self._queue: list[tuple[int, Unfinished]] = []
         self._running: dict[tuple[int, int], tuple[Job, Unfinished]] = {}
+        self._unsettled = 0
         self._failing: tuple[Cause | None, list[int]] = (None, [])
         self._paused = False
         self._worst, self.best = ledger.read.extremes()
@@ -69,8 +70,8 @@ class Loop:
 
     @property
     def unfinished(self) -> int:
-        """Number of queued and running trials."""
-        return len(self._queue) + len(self._running)
+        """Number of queued and running trials, those included whose ending is not recorded yet."""
+        return len(self._queue) + len(self._running) + self._unsettled
 
     def add(self, trials: Sequence[Unfinished]) -> None:
         """Queue trials that the ledger knows; lower numbers go first."""
@@ -95,6 +96,7 @@ class Loop:
                 return False
             self._start()
             for trial, outcome in self._ended():
+                self._unsettled -= 1
                 self._settle(trial, outcome)
                 advance()
         return True
@@ -132,6 +134,7 @@ class Loop:
             for job, outcome in self._executor.poll(_POLL_SECONDS)
             if (job.trial, job.attempt) in self._running
         ]
+        self._unsettled = len(ended)
         # Free slots get their next trial before what ended is recorded and learned from.
         self._start()
         return ended

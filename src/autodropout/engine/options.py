@@ -3,14 +3,29 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 
 from autodropout.engine.confirm import Confirmation
 from autodropout.errors import UsageError
+
+ExecutorName = Literal["local", "inline"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How a search is run. See ``search`` for what each means.
+
+    Attributes:
+        trials: Search trials of the whole study.
+        workers: Processes of the local executor.
+        executor: Name of one of ours; None if the caller brings one.
+        devices: Devices of the local executor.
+        capacity: C, most trials queued or running.
+        batch: M, finished trials per update.
+        timeout: Seconds per trial.
+        max_attempts: Attempts that may be lost with their worker.
+        floor: Reward of failed and diverged trials.
+        confirm: How the search ends.
 
     Raises:
         UsageError: A value is out of range.
@@ -18,7 +33,7 @@ class Options:
 
     trials: int
     workers: int
-    executor: str
+    executor: ExecutorName | None
     devices: Sequence[int | str] | None
     capacity: int | None
     batch: int | None
@@ -28,6 +43,11 @@ class Options:
     confirm: Confirmation
 
     def __post_init__(self) -> None:
+        if self.executor not in (None, *get_args(ExecutorName)):
+            raise UsageError(
+                f"executor is {self.executor!r}; expected {' or '.join(map(repr, get_args(ExecutorName)))}, "
+                "or an executor of your own"
+            )
         for name in ("trials", "workers", "max_attempts"):
             _check_count(name, getattr(self, name))
         for name in ("capacity", "batch"):

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Literal
 
 from autodropout.engine.base import Searcher
 from autodropout.engine.beginning import Asked, begin, new_directory
@@ -20,9 +19,8 @@ from autodropout.engine.learning import Goal, Learning
 from autodropout.engine.ledger import Ledger
 from autodropout.engine.ledger_records import Unfinished
 from autodropout.engine.loop import LOGS, Loop, Rules
-from autodropout.engine.options import Options
+from autodropout.engine.options import ExecutorName, Options
 from autodropout.engine.study import Study
-from autodropout.errors import UsageError
 from autodropout.space import Space
 
 
@@ -35,7 +33,7 @@ def search(
     workers: int = 2,
     out: str | os.PathLike[str] | None = None,
     seed: int = 0,
-    executor: Literal["local", "inline"] | Executor = "local",
+    executor: ExecutorName | Executor = "local",
     devices: Sequence[int | str] | None = None,
     capacity: int | None = None,
     batch: int | None = None,
@@ -105,7 +103,7 @@ def search(
     options = Options(
         trials=trials,
         workers=workers,
-        executor=executor if isinstance(executor, str) else type(executor).__name__,
+        executor=executor if isinstance(executor, str) else None,
         devices=devices,
         capacity=capacity,
         batch=batch,
@@ -119,10 +117,7 @@ def search(
     with _terminable(), ExitStack() as stack:
         ledger, mind = begin(directory, asked, options)
         stack.enter_context(ledger)
-        if isinstance(executor, str):
-            runner = stack.enter_context(closing(_executor(evaluate, options, directory)))
-        else:
-            runner = executor
+        runner = stack.enter_context(_executor(evaluate, executor, options, directory))
         loop = Loop(ledger, runner, space, Rules(max_attempts=max_attempts, floor=floor), on_event)
         stack.callback(loop.cancel)
         goal = Goal(trials=trials, capacity=capacity)
@@ -159,10 +154,14 @@ def _enter(ledger: Ledger, loop: Loop, phase: PhaseName, notify: Notify) -> None
     )
 
 
-def _executor(evaluate: Evaluate, options: Options, directory: Path) -> Executor:
-    match options.executor:
+@contextmanager
+def _executor(
+    evaluate: Evaluate, executor: ExecutorName | Executor, options: Options, directory: Path
+) -> Iterator[Executor]:
+    """Give the caller's executor, or one of ours that is closed at the end."""
+    match executor:
         case "local":
-            return LocalExecutor(
+            ours: Executor = LocalExecutor(
                 evaluate,
                 workers=options.workers,
                 devices=options.devices,
@@ -170,10 +169,12 @@ def _executor(evaluate: Evaluate, options: Options, directory: Path) -> Executor
                 log_dir=directory / LOGS,
             )
         case "inline":
-            return InlineExecutor(evaluate, timeout=options.timeout)
-    raise UsageError(
-        f"executor is {options.executor!r}; expected 'local', 'inline', or an executor of your own"
-    )
+            ours = InlineExecutor(evaluate, timeout=options.timeout)
+        case _:
+            yield executor
+            return
+    with closing(ours):
+        yield ours
 
 
 @contextmanager
