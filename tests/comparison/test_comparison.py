@@ -218,7 +218,7 @@ def test_diverged_runs_are_left_out_and_said(tmp_path: Path) -> None:
     assert comparison.rows[0].summary.n == 6
     assert (
         "wild has no figure on 2 of 6 seeds (diverged: its reward is nan). They are left out of its tests, "
-        "which flatters an arm that diverges or fails: give a floor to count such runs."
+        "which flatters an arm that diverges: with a floor such runs count."
     ) in comparison.conclusions
 
 
@@ -246,9 +246,10 @@ def test_an_arm_that_raises_is_said_and_run_again_by_the_next_call(tmp_path: Pat
         return luck(seed)
 
     arms = {"none": None, "fragile": fragile}
-    comparison = compared(tmp_path, arms=arms, seeds=2)
+    comparison = compared(tmp_path, arms=arms, seeds=2, floor=0.0)
     assert comparison.finished
     assert comparison.rows[1].summary is None
+    assert (comparison.rows[1].missing, comparison.rows[1].floored) == (2, 0)
     assert comparison.rows[1].error == "ValueError: no such file"
     assert comparison.rows[0].against is None
     broken.clear()

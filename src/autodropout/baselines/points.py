@@ -4,7 +4,9 @@ from autodropout.pattern import ConvPattern, TokenPattern
 
 
 def dropout(rate: float) -> TokenPattern:
-    """Return Dropout as a pattern: one coin per unit, also on maps, since no axis shares a coin.
+    """Return Dropout as a pattern for sequences: one coin per unit.
+
+    On maps no conv pattern tosses a coin per unit: put the module ``Dropout`` there with ``on_sites``.
 
     Args:
         rate: Drop probability.

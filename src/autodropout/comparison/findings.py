@@ -79,9 +79,9 @@ class Comparison:
 
 def _gap_text(row: Row, num_seeds: int) -> str:
     why = "" if row.error is None else f" ({row.error})"
-    if row.floored and not row.missing:
+    if not row.missing:
         return f"{row.name} counts as the floor on {row.floored} of {num_seeds} seeds{why}."
     return (
         f"{row.name} has no figure on {row.missing} of {num_seeds} seeds{why}. They are left out of its "
-        "tests, which flatters an arm that diverges or fails: give a floor to count such runs."
+        "tests, which flatters an arm that diverges: with a floor such runs count."
     )

@@ -28,7 +28,7 @@ class Reading:
             where there is none.
         higher_is_better: Whether more of it is better.
         baselines: Arms that the others are measured against; None for all.
-        floor: What a run that diverged or failed by its own fault counts as; None leaves its seed out.
+        floor: What a run that diverged counts as; None leaves its seed out.
     """
 
     figure: str | None = None
@@ -102,12 +102,11 @@ def _first_figure(results: Sequence[Result | None]) -> str:
 
 
 def _value(run: Trial | None, name: str, figure: str, floor: float | None) -> float | None:
-    if run is None or run.state not in _ENDED:
+    if run is None or run.result is None:
         return None
-    if run.result is not None and math.isfinite(run.result.reward):
-        return run.result.reward if figure == REWARD else _test_figure(run.result, name, figure)
-    # The ledger keeps no reward for a run that the machine lost: that is no fault of the arm's.
-    return None if run.state == "failed" and run.reward is None else floor
+    if not math.isfinite(run.result.reward):
+        return floor
+    return run.result.reward if figure == REWARD else _test_figure(run.result, name, figure)
 
 
 def _test_figure(result: Result, name: str, figure: str) -> float:

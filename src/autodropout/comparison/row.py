@@ -12,7 +12,7 @@ class Row:
     Attributes:
         name: The arm.
         missing: Runs without a figure: diverged, failed, or not yet run.
-        floored: Runs that count as the floor: diverged, or failed by their own fault.
+        floored: Runs that diverged and count as the floor.
         error: What went wrong in the last of these runs; None if nothing did.
         summary: Mean, spread and interval; None if no run has a figure.
         against: The baseline with the best mean, this arm aside; None if there is none.

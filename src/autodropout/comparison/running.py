@@ -68,8 +68,9 @@ def compare(
         seed: Seed that the arms' seeds follow from, from 0 to 2^63 - 1.
         timeout: Seconds after which the local executor kills a run; None for never.
         max_attempts: Attempts at a run that may be lost with their worker.
-        floor: What a run counts as that diverged, raised or ran out of time, in the figure's unit; None
-            leaves its seed out of the arm's tests, and says so.
+        floor: What a run counts as that diverged, in the figure's unit; None leaves its seed out of the
+            arm's tests, and says so. Runs that raised, ran out of time or were lost are always left out:
+            a bug is no evidence.
         task: Label of what is trained, kept in the ledger.
         on_event: Called with every event (``engine.events``), in this thread.
 
