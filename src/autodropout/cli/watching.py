@@ -7,6 +7,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from autodropout.engine.events import (
@@ -82,7 +83,8 @@ class Tally:
 
     def words(self) -> str:
         """Return running, failed and best in words."""
-        best = "" if self.best is None else f", best {self.best:.4f}"
+        searching = self.best is not None and self.phase == _NAMES["search"]
+        best = f", best {self.best:.4f}" if searching else ""
         paused = ", paused" if self.paused else ""
         return f"{self.running} running, {self.failed} failed{best}{paused}"
 
@@ -107,9 +109,10 @@ class Watch:
         self._lines = -1
         self._progress = Progress(
             TextColumn("{task.description:10}"),
-            BarColumn(),
+            BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            _Words(self._tally),
+            TextColumn("{task.fields[words]}", markup=False, table_column=Column(no_wrap=True)),
+            _Left(self._tally),
             console=console,
             disable=not console.is_terminal,
         )
@@ -134,7 +137,7 @@ class Watch:
             case PhaseBegan(phase="done"):
                 return
             case PhaseBegan():
-                self._bar = self._progress.add_task(self._tally.phase, total=self._tally.total)
+                self._bar = self._progress.add_task(self._tally.phase, total=self._tally.total, words="")
                 self._lines = -1
             case TrialRetried():
                 self._say(f"trial {event.trial} goes wrong and will run again: {event.reason}")
@@ -149,7 +152,7 @@ class Watch:
 
     def _update(self) -> None:
         if self._bar is not None:
-            self._progress.update(self._bar, completed=self._tally.done)
+            self._progress.update(self._bar, completed=self._tally.done, words=self._tally.words())
 
     def _line(self) -> None:
         tally = self._tally
@@ -163,18 +166,16 @@ class Watch:
         self._console.print(text, markup=False, soft_wrap=True)
 
 
-class _Words(ProgressColumn):
-    """Counts, best reward and time left, for the phase that is going on."""
+class _Left(ProgressColumn):
+    """Time that remains, on the bar of the phase that is going on."""
 
     def __init__(self, tally: Tally) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self._tally = tally
 
     def render(self, task: Task) -> Text:
-        if task.finished:
-            return Text()
-        left = _left(self._tally)
-        return Text(self._tally.words() + (left and f", {left}"))
+        """Return it, empty on a bar that is full."""
+        return Text("" if task.finished else _left(self._tally))
 
 
 def _left(tally: Tally) -> str:
@@ -187,7 +188,7 @@ def in_words(seconds: float) -> str:
 
     Example:
         >>> in_words(75), in_words(7_000)
-        ('1 min 15 s', '1 h 57 min')
+        ('1 min 15 s', '1 h 56 min')
     """
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
