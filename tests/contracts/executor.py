@@ -92,7 +92,7 @@ class ExecutorContract:
             def __reduce__(self):
                 raise TypeError("this cannot be pickled")
 
-        result = finish(make(lambda policy, seed: Mine(reward=3.0)), job(1)).result
+        result = finish(make(lambda policy, seed: Mine(reward=3.0, seconds=1.0)), job(1)).result
         assert type(result) is Result
         assert result.reward == 3.0
 
