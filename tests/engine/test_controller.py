@@ -6,7 +6,7 @@ import torch
 from scipy.stats import binom
 
 from autodropout.conv_space import ConvSpace
-from autodropout.engine.controller import Controller
+from autodropout.engine.controller import Controller, _drawn
 from autodropout.errors import SpaceError, UsageError
 from autodropout.space import PAD
 from autodropout.token_space import TokenSpace
@@ -114,7 +114,7 @@ def test_decisions_depend_on_earlier_ones():
         longer = first.repeat(2, 1)
         longer[1, -1] = 1
         difference = controller.log_prob(longer)
-        tails.append(float(difference[0] - difference[1]))
+        tails.append((difference[0] - difference[1]).item())
     assert abs(tails[0] - tails[1]) > 1e-3
 
 
@@ -173,6 +173,16 @@ def test_frequencies():
     for sequence, p in zip(known, probabilities, strict=True):
         low, high = binom.ppf(each / 2, draws, p), binom.isf(each / 2, draws, p)
         assert low <= count_of.get(sequence, 0) <= high
+
+
+def test_equal_shares_of_the_unit_interval_draw_each_value_as_often_as_its_probability():
+    probabilities, steps = torch.tensor([0.125, 0.0, 0.5, 0.375, 0.0], dtype=torch.float64), 1000
+    uniform = (torch.arange(steps, dtype=torch.float64) / steps).unsqueeze(-1)
+    drawn = _drawn(probabilities.log().expand(steps, -1), uniform, 4)
+    assert ((drawn.bincount(minlength=5) - probabilities * steps).abs() <= 1).all()
+    assert set(drawn.tolist()) == {0, 2, 3}
+    rounded_down = torch.tensor([[0.5, 0.25]]).log()
+    assert _drawn(rounded_down, torch.tensor([[0.9]]), 2).tolist() == [1]
 
 
 def test_the_same_generator_state_gives_the_same_sequences(space):

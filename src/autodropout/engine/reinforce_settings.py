@@ -12,8 +12,11 @@ _SMALL_BATCHES = ((64, 4), (512, 8))
 
 _PAPER_BATCH = 16
 
-_STEP_BUDGET = 0.6
-"""Learning rate of the Transformer times number of updates: measured, see docs/decisions.md."""
+_NETWORK_TRAVEL, _NETWORK_RATE = 0.6, 2e-3
+_BIAS_TRAVEL, _BIAS_RATE = 12.0, 0.3
+"""Step size is travel over number of updates, at most rate. Adam moves a parameter by up to one step size
+an update, so the travel is how far a search may go: 12 turns a logit from hopeless to certain. Measured on
+planted problems with interactions and noise, see docs/decisions.md."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +48,8 @@ class ReinforceSettings:
     bound: float | None = 5.0
     entropy: float = 1e-3
     decay: float = 0.99
-    learning_rate: float = 0.01
-    bias_learning_rate: float = 0.3
+    learning_rate: float = 2e-3
+    bias_learning_rate: float = 0.2
     layers: int = 1
     width: int = 32
     heads: int = 2
@@ -87,8 +90,12 @@ class ReinforceSettings:
         if batch is None:
             batch = next((m for most, m in _SMALL_BATCHES if trials <= most), _PAPER_BATCH)
         _check("batch", batch, _whole(batch, 2), "a whole number >= 2")
-        updates = max(1.0, trials / batch)
-        return cls(batch=batch, learning_rate=min(_STEP_BUDGET / updates, 0.02))
+        updates = trials / batch
+        return cls(
+            batch=batch,
+            learning_rate=min(_NETWORK_TRAVEL / updates, _NETWORK_RATE),
+            bias_learning_rate=min(_BIAS_TRAVEL / updates, _BIAS_RATE),
+        )
 
     @classmethod
     def paper(cls, *, batch: int = _PAPER_BATCH) -> Self:
