@@ -2,6 +2,7 @@
 import os
 import signal
 import subprocess
+import threading
 import time
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -66,6 +67,18 @@ def test_a_worker_killed_from_outside_takes_no_other_along(make_local, tmp_path)
     assert finish(executor, job(3, seed=0)).result.reward == 0.0
     (tmp_path / "go").touch()
     assert collect(executor, 1)[2, 1].result.reward == 2.0
+
+
+def test_the_last_word_of_a_worker_counts_though_its_death_is_known_first(make_local):
+    def evaluate(policy, seed):
+        threading.Timer(0.3, os._exit, [1]).start()
+        return 1.0
+
+    executor = make_local(evaluate, workers=1)
+    executor.submit(job(1))
+    assert wait([executor._server.exits], PATIENCE), "the death was not reported"
+    executor._bury()
+    assert collect(executor, 1)[1, 1].result.reward == 1.0
 
 
 def test_what_a_worker_started_dies_with_it(make_local, tmp_path):
