@@ -1,0 +1,193 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+import autodropout
+from autodropout.cli import main
+from autodropout.cli.listing import Tasks
+from autodropout.errors import (
+    ApplyError,
+    DataError,
+    LedgerError,
+    PatternError,
+    ShapeError,
+    SiteError,
+    SpaceError,
+    StudyError,
+    UsageError,
+)
+
+COMMANDS = ("tasks", "search", "resume", "show")
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"autodropout {autodropout.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_the_overview_names_every_command(capsys, arguments):
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for command in COMMANDS:
+        assert f"• {command}" in text
+    assert "autodropout search digits" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(capsys, command):
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: autodropout {command}")
+    assert f"For example:\n  autodropout {command}" in text
+    assert "--debug" in text
+    assert "None" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["bogus"], "bogus"),
+        (["--bogus"], "--bogus"),
+        (["search"], "TASK"),
+        (["search", "digits", "--bogus"], "--bogus"),
+        (["search", "digits", "--trials", "many"], "--trials"),
+        (["search", "digits", "--executor", "moon"], "--executor"),
+        (["search", "digits", "--searcher", "luck"], "--searcher"),
+        (["resume"], "DIR"),
+        (["show"], "POLICY"),
+        (["tasks", "extra"], "extra"),
+    ],
+)
+def test_wrong_arguments_are_wrong_use(capsys, arguments, text):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert text in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x is 3; expected 4"), 2),
+        (PatternError("x is 3; expected 4"), 2),
+        (SpaceError("x is 3; expected 4"), 2),
+        (SiteError("x is 3; expected 4"), 2),
+        (DataError("x is 3; expected 4"), 2),
+        (ShapeError("x is 3; expected 4"), 1),
+        (ApplyError("x is 3; expected 4"), 1),
+        (LedgerError("x is 3; expected 4"), 1),
+        (StudyError("x is 3;\n  expected 4"), 1),
+    ],
+)
+def test_our_errors_are_one_line(capsys, monkeypatch, error, code):
+    def run(self):
+        raise error
+
+    monkeypatch.setattr(Tasks, "run", run)
+    assert main(["tasks"]) == code
+    assert capsys.readouterr().err == "error: x is 3; expected 4\n"
+
+
+def test_an_unexpected_error_says_how_to_see_more(capsys, monkeypatch):
+    def run(self):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(Tasks, "run", run)
+    assert main(["tasks"]) == 1
+    assert capsys.readouterr().err == (
+        "error: ZeroDivisionError: division by zero "
+        "(this should not happen; run it again with --debug to see where)\n"
+    )
+
+
+@pytest.mark.parametrize(("error", "code"), [(UsageError("no"), 2), (ZeroDivisionError("oh"), 1)])
+def test_debug_shows_the_traceback(capsys, monkeypatch, error, code):
+    def run(self):
+        raise error
+
+    monkeypatch.setattr(Tasks, "run", run)
+    assert main(["tasks", "--debug"]) == code
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_130(capsys, monkeypatch):
+    def run(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tasks, "run", run)
+    assert main(["tasks"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from autodropout.cli import main; main(['--help']); main(['search', '--help']);"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_it_runs_as_a_module():
+    run = subprocess.run(
+        [sys.executable, "-m", "autodropout", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout) == (0, f"autodropout {autodropout.__version__}\n")
+    run = subprocess.run(
+        [sys.executable, "-m", "autodropout", "nope"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 2
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    code = (
+        "import sys; from autodropout.cli import listing, main;"
+        "listing.Tasks.run = lambda self: sys.stdout.write('x' * 10**6); sys.exit(main(['tasks']))"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run.stdout.close()
+    assert run.stderr.read() == b""
+    run.wait()
+
+
+def test_tasks_as_a_table(capsys, toy):
+    toy.lacking = "fetch it with: fetch toy"
+    assert main(["tasks"]) == 0
+    text = capsys.readouterr().out
+    assert "toy" in text
+    assert "counts sites" in text
+    assert "16 decisions, about 10^" in text
+    assert "about 0.01 s a trial; a search is 8 trials and 4 to confirm the best" in text
+    assert "nothing: fetch it with: fetch toy" in text
+
+
+def test_tasks_as_json(capsys, toy):
+    assert main(["tasks", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["name"] == "toy"
+    assert found["ready"] is True
+    assert found["missing"] is None
+    assert found["decisions"] == 16
+
+
+def test_the_number_of_policies_counts_what_differs():
+    from autodropout.cli.listing import _num_policies
+    from autodropout.token_space import TokenSpace
+
+    space = TokenSpace(sites=("ffn", "key"), sizes=(1, 2), strides=(0, 1, 2), rates=(0.1,), schedule=True)
+    policies = {
+        space.decode([a, b, c, d, 0, e, f, g, h, 0, s]).key
+        for a in range(3)
+        for b in range(3)
+        for c in range(2)
+        for d in range(2)
+        for e in range(3)
+        for f in range(3)
+        for g in range(2)
+        for h in range(2)
+        for s in range(4)
+    }
+    assert _num_policies(space) == len(policies) == 25 * 25 * 4

@@ -1,0 +1,49 @@
+import re
+
+import pytest
+
+from autodropout.data import digits
+from autodropout.errors import DataError, UsageError
+from autodropout.tasks.registry import TASKS, task_named
+
+ALL = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+
+
+@ALL
+def test_every_task_describes_itself(task):
+    assert task_named(task.name) is task
+    assert TASKS[task.name] is task
+    assert re.fullmatch(r"[a-z][a-z0-9-]*", task.name)
+    for text in (task.summary, task.needs):
+        assert text
+        assert "\n" not in text
+    assert task.seconds > 0
+    assert len(task.space()) > 0
+    budget = task.budget
+    assert budget.trials % budget.batch == 0
+    assert min(budget.trials, budget.batch, budget.confirm_seeds) >= 1
+    assert 0 <= budget.confirm_top <= budget.trials
+
+
+def test_an_unknown_task():
+    with pytest.raises(UsageError) as caught:
+        task_named("digit")
+    assert str(caught.value) == "there is no task 'digit'; known tasks: digits (autodropout tasks says more)"
+
+
+def test_missing_data_are_said(monkeypatch):
+    assert task_named("digits").missing() is None
+
+    def gone():
+        raise DataError("no data here")
+
+    digits.load_digits.cache_clear()
+    monkeypatch.setattr(digits, "_read", gone)
+    assert task_named("digits").missing() == "no data here"
+    digits.load_digits.cache_clear()
+
+
+def test_the_digits_search_fits_into_five_minutes_of_two_cores():
+    task = task_named("digits")
+    runs = task.budget.trials + task.budget.confirm_top * task.budget.confirm_seeds
+    assert runs * task.seconds / 2 < 300
