@@ -101,8 +101,8 @@ class Figure:
 
 
 FIGURES = {
-    "mean_reward": ("Mean reward", "Mean reward of the trials in each update."),
-    "baseline": ("Baseline", "What a reward was compared with: above it, a proposal became more likely."),
+    "mean_reward": ("Mean reward", "Mean reward of the trials in each update, floors included."),
+    "baseline": ("Baseline", "What a reward was compared with; a trial above it became more likely."),
     "entropy": ("Entropy", "Nats per live decision: how open the proposals still are; 0 is one policy."),
     "ess": ("Effective sample size", "How many of an update's trials count after importance weighting."),
     "staleness": ("Staleness", "Mean number of updates made between drawing a trial and learning from it."),

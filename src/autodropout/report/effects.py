@@ -15,7 +15,7 @@ from autodropout.space import Choice, Value
 _SHUFFLES = 200
 _SHUFFLES_SEED = 0
 _CHANCE_QUANTILE = 0.95
-_LEAST_SPARE = 2  # trials beyond one per value, below which a share of variance means nothing
+_LEAST_PER_VALUE = 3  # trials on average, below which a share of variance says nothing
 
 Floats = NDArray[np.float64]
 Tokens = NDArray[np.int64]
@@ -46,7 +46,7 @@ class ChoiceEffect:
         n: Trials with a reward in which the choice was live, its site being on.
         explained: Share of those trials' variance that the value explains, corrected for the number of
             values (epsilon squared, Kelley 1935), so that chance alone gives 0 on average; None if there
-            are too few trials or their rewards do not differ.
+            are fewer than three trials per value that was chosen, or their rewards do not differ.
         values: Each value's trials.
     """
 
@@ -110,11 +110,12 @@ def explained_variance(tokens: Tokens, rewards: Floats) -> Floats:
         rewards: One column per set of rewards, (n, k).
 
     Returns:
-        (k,); NaN where it is undefined. Negative where the groups differ less than chance would make them.
+        (k,); NaN with fewer than three trials per group, or equal rewards. Negative where the groups differ
+        less than chance would make them.
     """
     groups, index = np.unique(tokens, return_inverse=True)
     n, between = len(tokens), len(groups) - 1
-    if between < 1 or n - len(groups) < _LEAST_SPARE:
+    if between < 1 or n < _LEAST_PER_VALUE * len(groups):
         return np.full(rewards.shape[1], np.nan)
     member = np.eye(len(groups))[index]
     centred = rewards - rewards.mean(axis=0)

@@ -72,6 +72,7 @@ def learner_chart(shown: Figure, batch: int) -> Markup:
     values = [value for _, value in finite]
     top = max([*values, float(batch)]) if shown.name == "ess" else max(values)
     floor = min(values) if shown.name in ("mean_reward", "baseline") else min(0.0, *values)
+    top = top if top > floor or top else 1.0
     at = svg.frame(_SMALL, (1.0, max(2.0, finite[-1][0])), (floor, top), ("update", ""), whole_x=True)
     tips = [f"update {number:.0f}: {figure(value)}" for number, value in finite]
     marks = [svg.line(at, finite, "mean")]
@@ -164,7 +165,8 @@ def _effect_row(at: Frame, effect: ChoiceEffect, place: int) -> Markup:
     label = element("text", named(effect.name, value.value), x=at.x.start - 8.0, y=middle, class_="end")
     summary = value.summary
     if summary is None:
-        note = element("text", f"no trial{lost}", x=at.x.start + 6.0, y=middle, class_="faint")
+        words = f"{value.without} without a reward" if value.without else "no trial"
+        note = element("text", words, x=at.x.start + 6.0, y=middle, class_="faint")
         return join([label, note])
     parts = [label, element("text", f"n={summary.n}", x=at.width - 40.0, y=middle, class_="faint")]
     if summary.low is not None and summary.high is not None:

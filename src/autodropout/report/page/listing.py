@@ -67,7 +67,7 @@ def provenance_section(record: Record) -> Markup:
     options = more("How the search is run", _json(study.options))
     space = more("The space", _json(json.loads(study.space)))
     words = "To repeat or question it."
-    return section("provenance", "Provenance", words, facts(pairs), settings, options, space)
+    return section("provenance", "Provenance", words, facts(pairs, long=True), settings, options, space)
 
 
 def _cells(row: TrialRow, tests: Sequence[str]) -> list[Markup]:

@@ -69,10 +69,10 @@ def section(key: str, title: str, lead: str, *content: str | None) -> Markup:
     return element("section", heading, element("p", lead, class_="lead"), *content, aria_labelledby=key)
 
 
-def facts(pairs: list[tuple[str, str]]) -> Markup:
-    """Return names and values as a list of definitions."""
+def facts(pairs: list[tuple[str, str]], *, long: bool = False) -> Markup:
+    """Return names and values as a list of definitions; ``long`` values get more room."""
     rows = (element("div", element("dt", name), element("dd", value)) for name, value in pairs)
-    return element("dl", *rows, class_="facts")
+    return element("dl", *rows, class_="facts long" if long else "facts")
 
 
 def legend(*entries: tuple[str, str]) -> Markup:
