@@ -71,14 +71,16 @@ def test_a_worker_killed_from_outside_takes_no_other_along(make_local, tmp_path)
 
 def test_the_last_word_of_a_worker_counts_though_its_death_is_known_first(make_local):
     def evaluate(policy, seed):
-        threading.Timer(0.3, os._exit, [1]).start()
-        return 1.0
+        if seed:
+            threading.Timer(0.3, os._exit, [1]).start()
+        return os.getpid()
 
     executor = make_local(evaluate, workers=1)
-    executor.submit(job(1))
+    pid = finish(executor, job(1)).result.reward
+    executor.submit(job(2, seed=1))
     assert wait([executor._server.exits], PATIENCE), "the death was not reported"
     executor._bury()
-    assert collect(executor, 1)[1, 1].result.reward == 1.0
+    assert collect(executor, 1)[2, 1].result.reward == pid
 
 
 def test_what_a_worker_started_dies_with_it(make_local, tmp_path):
@@ -127,15 +129,16 @@ def test_the_time_limit_is_each_trials_own(make_local):
 def test_starting_a_worker_does_not_count_against_the_time_limit(make_local):
     class SlowToLoad:
         def __call__(self, policy, seed):
+            time.sleep(0.1)
             return 1.0
 
         def __setstate__(self, state):
-            time.sleep(1.0)
+            time.sleep(1.5)
 
         def __getstate__(self):
             return {"some": "state"}
 
-    assert isinstance(finish(make_local(SlowToLoad(), timeout=0.5), job(1)), Done)
+    assert isinstance(finish(make_local(SlowToLoad(), timeout=1.0), job(1)), Done)
 
 
 def test_an_evaluation_that_closes_its_descriptors_is_lost_and_killed(make_local, tmp_path):
