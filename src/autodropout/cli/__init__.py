@@ -12,7 +12,10 @@ import tyro
 
 from autodropout import __version__
 from autodropout.cli.command import Command
+from autodropout.cli.controlling import Logs, Pause, Status, Stop
+from autodropout.cli.exporting import Export
 from autodropout.cli.listing import Tasks
+from autodropout.cli.reporting import Report
 from autodropout.cli.resuming import Resume
 from autodropout.cli.searching import Search
 from autodropout.cli.showing import Show
@@ -30,6 +33,12 @@ _COMMANDS: dict[str, tuple[type[Command], str]] = {
     "search": (Search, "Search the dropout policy for a task."),
     "resume": (Resume, "Go on with a search after any stop."),
     "show": (Show, "Draw a policy's patterns."),
+    "report": (Report, "Write one HTML page about a search."),
+    "export": (Export, "Write a search's trials for other tools."),
+    "status": (Status, "How far a search is."),
+    "pause": (Pause, "Let a running search rest, or go on."),
+    "stop": (Stop, "Stop a running search."),
+    "logs": (Logs, "Print what a trial printed."),
 }
 _DESCRIPTION = f"""Find, apply and explain structured dropout. Version {__version__}.
 
