@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "tasks": "ground tensors layers applying zoo models data",
     "comparison": "ground engine",
     "report": "ground tensors comparison engine.study"
-    " engine.ledger engine.ledger_reader engine.ledger_records",
+    " engine.ledger engine.ledger_reader engine.ledger_records engine.ledger_schema",
     "top": " ".join(ROOMS),
 }
 ONLY_HERE = {

@@ -218,7 +218,7 @@ def _table(facts: dict[str, Any]) -> Table:
 
 def _state(facts: dict[str, Any]) -> str:
     doing = "searching" if facts["phase"] == "search" else "confirming the best policies"
-    if facts["searcher"] == "compare":
+    if any(facts["compare"].values()):
         doing = "comparing"
     match facts:
         case {"phase": "done"}:

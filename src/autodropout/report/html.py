@@ -14,6 +14,7 @@ from autodropout.report.curves import Progress, learner, progress
 from autodropout.report.effects import effects
 from autodropout.report.markup import Markup, element, number
 from autodropout.report.page.charts import progress_chart
+from autodropout.report.page.compared import comparison_section
 from autodropout.report.page.listing import failures_section, provenance_section, trials_section
 from autodropout.report.page.mattered import effects_section
 from autodropout.report.page.overview import header, summary, title, warnings
@@ -30,6 +31,7 @@ _FAILURES = 50
 _SECTIONS = {
     "progress": "Progress",
     "policies": "Best policies",
+    "comparison": "Comparison",
     "effects": "What mattered",
     "learner": "Searcher",
     "costs": "Costs",
@@ -113,7 +115,8 @@ def _reload_without_script(seconds: float) -> Markup:
 def _body(record: Record) -> Markup:
     shown, spent = progress(record), costs(record)
     top = top_policies(record, _TOP)
-    links = (element("a", name, href=f"#{key}") for key, name in _SECTIONS.items())
+    there = {key: name for key, name in _SECTIONS.items() if key != "comparison" or record.comparison}
+    links = (element("a", name, href=f"#{key}") for key, name in there.items())
     wrong = sum(trial.error is not None for trial in record.trials)
     return element(
         "main",
@@ -123,6 +126,7 @@ def _body(record: Record) -> Markup:
         element("nav", *links, aria_label="sections"),
         _progress_section(shown),
         policies_section(record, top),
+        None if record.comparison is None else comparison_section(record.comparison),
         effects_section(effects(record)),
         learner_section(learner(record), len(record.updates), record.study.batch),
         costs_section(spent),

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from autodropout.comparison import Comparison, read_comparison
 from autodropout.engine.ledger_records import StudyRecord, Timing, Update
+from autodropout.engine.ledger_schema import LEDGER_FILE
 from autodropout.engine.study import Study
 from autodropout.errors import UsageError
 from autodropout.result import Confirmed, Trial
 from autodropout.space import Space
 
 COMPARISON = "compare"
-"""What a ledger names as the searcher if it holds a comparison."""
+"""What a ledger names as the searcher if it holds a comparison, and its place beside a search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class Record:
         updates: The searcher's updates, in order.
         confirmed: Policies whose confirmation is complete, highest mean first.
         best: The best policy so far; None before any trial has returned a finite reward.
+        comparison: What the comparison in the subdirectory ``compare`` found, if there is one.
         read: When this was read, in seconds since the epoch.
     """
 
@@ -41,6 +44,7 @@ class Record:
     updates: tuple[Update, ...]
     confirmed: tuple[Confirmed, ...]
     best: Confirmed | None
+    comparison: Comparison | None
     read: float
 
     @property
@@ -78,6 +82,7 @@ def read_record(out: str | os.PathLike[str]) -> Record:
         updates=updates,
         confirmed=study.confirmed,
         best=study.best,
+        comparison=_comparison(Path(out) / COMPARISON),
         read=time.time(),
     )
 
@@ -106,3 +111,10 @@ def reward_of(trial: Trial) -> float | None:
 def log_file(out: Path, trial: int, attempt: int) -> Path:
     """Return the file that holds what an attempt printed, if it was kept."""
     return out / "logs" / f"trial-{trial:06d}-{attempt}.log"
+
+
+def _comparison(out: Path) -> Comparison | None:
+    if not (out / LEDGER_FILE).is_file():
+        return None
+    found = read_comparison(out)
+    return found if any(row.summary is not None for row in found.rows) else None

@@ -5,13 +5,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from autodropout.comparison import Comparison
 from autodropout.report import svg
 from autodropout.report.costs import Costs
 from autodropout.report.curves import Figure, Point, Progress
 from autodropout.report.effects import ChoiceEffect, Effects
 from autodropout.report.markup import Markup, element, join
-from autodropout.report.page.words import duration, figure, legend, named
+from autodropout.report.page.words import duration, figure, legend, margin, named
 from autodropout.report.svg import At, Frame
+from autodropout.significance import Summary
 
 _WIDE, _NARROW, _SMALL = (1060.0, 340.0), (358.0, 300.0), (340.0, 190.0)
 _FENCE = 3.0  # interquartile ranges below the lower quartile, where the axis ends
@@ -51,6 +53,30 @@ def effect_chart(effect: ChoiceEffect, all_effects: Effects, domain: At) -> Mark
         if v.summary
     )
     return svg.picture(at, label, *rows, reference or Markup(), rows=False)
+
+
+def arms_chart(comparison: Comparison) -> Markup:
+    """Return mean and interval of each arm of a comparison, one row per arm."""
+    rows = [(row.name, row.summary) for row in comparison.rows if row.summary is not None]
+    longest = max(len(name) for name, _ in rows)
+    height = _HEAD + _ROW * len(rows) + 40.0
+    low, high = _padded([summary for _, summary in rows])
+
+    def chart(size: At, class_: str) -> Markup:
+        start = min(8.0 + 7.0 * longest, 0.45 * size[0])
+        at = Frame(
+            width=size[0],
+            height=height,
+            x=svg.Scale(low=low, high=high, start=start, end=size[0] - 20.0),
+            y=svg.Scale(low=0.0, high=1.0, start=height - 36.0, end=_HEAD),
+            x_title=comparison.figure,
+            y_title="",
+        )
+        marks = (_arm(at, name, s, 1.0 - (i + 0.5) / len(rows)) for i, (name, s) in enumerate(rows))
+        label = "; ".join(f"{name} {figure(s.mean)} {margin(s)}" for name, s in rows)
+        return svg.picture(at, f"{comparison.figure}: {label}", *marks, class_=class_, rows=False)
+
+    return element("figure", _both(chart))
 
 
 def effect_domain(effects: Sequence[ChoiceEffect], mean: float | None) -> At:
@@ -155,6 +181,21 @@ def _changes(progress: Progress) -> list[Point]:
         if not kept or point.value != kept[-1].value:
             kept.append(point)
     return kept
+
+
+def _arm(at: Frame, name: str, summary: Summary, y: float) -> Markup:
+    label = element("text", name, x=at.x.start - 8.0, y=at.y(y) + 4.0, class_="end")
+    ends = None if summary.low is None or summary.high is None else (summary.low, summary.high)
+    interval = None if ends is None else svg.whisker(at, ends, y, "whisker")
+    tip = f"{name}: {figure(summary.mean)} {margin(summary)}, n = {summary.n}"
+    return join([label, interval, svg.dots(at, [(summary.mean, y)], [tip], "value")])
+
+
+def _padded(summaries: Sequence[Summary]) -> At:
+    """Return an axis that holds all intervals."""
+    ends = [end for s in summaries for end in (s.low, s.mean, s.high) if end is not None]
+    low, high = svg.spread((min(ends), max(ends)))
+    return low - 0.03 * (high - low), high + 0.03 * (high - low)
 
 
 def _effect_row(at: Frame, effect: ChoiceEffect, place: int) -> Markup:
