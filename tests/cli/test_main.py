@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import autodropout
-from autodropout.cli import main
+from autodropout.cli import _COMMANDS, main
 from autodropout.cli.listing import Tasks
 from autodropout.errors import (
     ApplyError,
@@ -19,7 +19,7 @@ from autodropout.errors import (
     UsageError,
 )
 
-COMMANDS = ("tasks", "search", "resume", "show")
+COMMANDS = tuple(_COMMANDS)
 
 
 def test_version(capsys):
@@ -44,6 +44,15 @@ def test_every_command_has_help_with_an_example(capsys, command):
     assert f"For example:\n  autodropout {command}" in text
     assert "--debug" in text
     assert "None" not in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_help_fits_the_terminal(capsys, monkeypatch, command, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    main([command, "--help"])
+    prose = capsys.readouterr().out.partition("For example:")[0]
+    assert all(len(line) <= min(columns, 100) for line in prose.splitlines() if "usage:" not in line)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """The command line: ``autodropout COMMAND``, generated from one frozen dataclass per command."""
 
+import inspect
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 from functools import reduce
@@ -53,6 +56,7 @@ _CONFIG = (
     tyro.conf.DisallowNone,
     tyro.conf.HelptextFromCommentsOff,
 )
+_WIDEST = 100
 _WRONG_USE, _FAILURE, _INTERRUPTED = 2, 1, 130
 _USERS = (UsageError, PatternError, SpaceError, SiteError, DataError)
 
@@ -68,17 +72,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"autodropout {__version__}\n")
         return 0
     try:
-        command = _parsed(arguments)
+        return _run(_parsed(arguments))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else _WRONG_USE
-    return _run(command)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; what is still buffered must not raise again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILURE
 
 
 def _parsed(arguments: list[str]) -> Command:
     if arguments and arguments[0] in _COMMANDS:
         name, *rest = arguments
         kind, _ = _COMMANDS[name]
-        return tyro.cli(kind, prog=f"autodropout {name}", args=rest, config=_CONFIG)
+        description = _wrapped(inspect.cleandoc(kind.__doc__ or "").partition("\nAttributes:")[0])
+        return tyro.cli(kind, prog=f"autodropout {name}", description=description, args=rest, config=_CONFIG)
     # Only for the overview and for the error about what is no command: here the commands have one line each.
     kinds: list[Any] = [
         Annotated[kind, tyro.conf.subcommand(name, description=line)]
@@ -94,16 +104,23 @@ def _parsed(arguments: list[str]) -> Command:
     return parsed
 
 
+def _wrapped(text: str) -> str:
+    """Break and indent long paragraphs for this terminal; examples stay as they are.
+
+    tyro breaks no lines, and joins all but the indented ones.
+    """
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    fill = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent="  ").fill
+    paragraphs = text.strip().split("\n\n")
+    return "\n".join(p if "\n  " in p else fill(p) + "\n" for p in paragraphs)
+
+
 def _run(command: Command) -> int:
     try:
         command.run()
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return _INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone; what is still buffered must not raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILURE
+        raise
     except Exception as error:
         if command.debug:
             traceback.print_exc()

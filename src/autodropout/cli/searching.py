@@ -27,17 +27,16 @@ class Search(Command):
       autodropout search digits
       autodropout search digits --trials 96 --workers 4 --out runs/mine
       autodropout search digits --searcher random --seed 1
-      autodropout search digits --executor inline --trials 4     (all in this process, to debug)
 
     Attributes:
         task: Name of the task; autodropout tasks lists them.
         trials: Policies to try.
         workers: Processes, each with one thread: as many as you have cores.
-        executor: Where trials run: in worker processes on this machine, or in this process.
+        executor: Where trials run: in worker processes, or one by one in this process, to debug.
         out: Directory of the study; one that holds this study already is gone on with.
         searcher: Who proposes: REINFORCE, REINFORCE as the paper has it, or chance.
         seed: Seed of the whole study.
-        timeout: Seconds after which a trial is killed.
+        timeout: Seconds after which a trial is killed and has failed.
         batch: Finished trials per update of the searcher (M).
         capacity: Most trials queued or running at a time (C).
         confirm_top: Best policies to train again at the end; 0 for none.
