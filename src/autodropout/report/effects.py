@@ -163,8 +163,7 @@ def _chance(tokens: Tokens, live: NDArray[np.bool_], rewards: Floats) -> float |
     shuffled = np.stack([rng.permutation(rewards) for _ in range(_SHUFFLES)], axis=1)
     shares = np.stack([_shares(tokens[on, place], shuffled[on]) for place, on in enumerate(live.T)])
     strongest = np.where(np.isnan(shares), -np.inf, shares).max(axis=0)
-    chance = float(np.quantile(strongest, _CHANCE_QUANTILE))
-    return chance if math.isfinite(chance) else None
+    return float(np.quantile(strongest, _CHANCE_QUANTILE)) if np.isfinite(strongest).all() else None
 
 
 def _shares(tokens: Tokens, rewards: Floats) -> Floats:

@@ -14,7 +14,7 @@ from autodropout.significance import Paired, Summary, paired_difference, summari
 from autodropout.space import Space
 
 _TAIL_BYTES = 8192
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]|\x1b\[[0-9;]*m")
+_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +153,7 @@ def log_tail(path: Path, lines: int) -> str:
         return ""
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error}); check its permissions") from error
-    return "\n".join(_CONTROL.sub("", line) for line in text.split("\n")[-lines - 1 :]).strip("\n")
+    return "\n".join(_CONTROL.sub("", line) for line in text.strip("\n").split("\n")[-lines:])
 
 
 def drop_rate(key: str, pattern: Pattern, space: Space) -> float | None:

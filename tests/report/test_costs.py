@@ -1,0 +1,85 @@
+import math
+from dataclasses import replace
+
+import pytest
+from recorded import STUDY, Run, Writer, record_study
+from scipy.stats import rankdata
+
+from autodropout.report.costs import PAUSE_SECONDS, costs
+from autodropout.report.record import read_record
+
+
+def test_costs_add_up(tmp_path):
+    record_study(
+        tmp_path,
+        [Run(reward=0.5, seconds=2.0), Run(reward=0.6, seconds=4.0, wait=1.0), Run(reward=None, seconds=3.0)],
+        options={"executor": "local", "workers": 2},
+    )
+    found = costs(read_record(tmp_path))
+    assert found.trials == 3
+    assert found.median == 3.0
+    assert found.training == 6.0
+    assert found.occupied == 9.0
+    assert found.wall == 10.0
+    assert found.workers == 2
+    assert found.busy == pytest.approx(9 / 20)
+    assert found.outside == pytest.approx(1 - 6 / 20)
+    assert [timed.trial for timed in found.timed] == [1, 2]
+
+
+def test_a_stop_is_no_idle_time(tmp_path):
+    runs = [Run(reward=0.5), Run(reward=0.5, wait=PAUSE_SECONDS + 1), Run(reward=0.5, wait=PAUSE_SECONDS)]
+    record_study(tmp_path, runs)
+    assert costs(read_record(tmp_path)).wall == 2.0 + 2.0 + PAUSE_SECONDS + 2.0
+
+
+def test_updates_have_their_own_cost(tmp_path):
+    record_study(tmp_path, [Run(reward=0.5)] * 8)
+    assert costs(read_record(tmp_path)).updating == 0.5
+
+
+def test_inline_there_is_one_worker(tmp_path):
+    record_study(tmp_path, [Run(reward=0.5)], options={"executor": "inline", "workers": 2})
+    assert costs(read_record(tmp_path)).workers == 1
+
+
+def test_where_nobody_says_workers_are_counted(tmp_path):
+    writer = Writer(tmp_path, replace(STUDY, options={"executor": "Mine"}))
+    for _ in range(5):
+        writer.queue()
+    for trial in (1, 2, 3):
+        writer.start(trial)
+    for trial in (1, 2, 3):
+        writer.end(trial, Run(reward=0.5), started=True)
+    writer.end(4, Run(reward=0.5))
+    writer.close()
+    found = costs(read_record(tmp_path))
+    assert found.workers == 3
+    assert found.occupied == 2.0 + 4.0 + 6.0 + 2.0
+    assert found.wall == 8.0
+
+
+def test_correlation_is_that_of_the_ranks(tmp_path):
+    seconds = [3.0, 1.0, 2.0, 5.0, 4.0, 7.0, 6.0, 9.0, 8.0, 10.0]
+    rewards = [0.1 * i for i in range(10)]
+    record_study(tmp_path, [Run(reward=r, seconds=s) for r, s in zip(rewards, seconds, strict=True)])
+    found = costs(read_record(tmp_path)).correlation
+    a, b = rankdata(rewards) - 5.5, rankdata(seconds) - 5.5
+    assert found.rho == pytest.approx(float(a @ b) / math.sqrt(float(a @ a) * float(b @ b)))
+    assert (found.n, found.p < 0.01) == (10, True)
+
+
+@pytest.mark.parametrize(
+    "runs", [[Run(reward=0.5, seconds=1.0 + i) for i in range(12)], [Run(reward=0.5)] * 3]
+)
+def test_without_spread_or_trials_there_is_no_correlation(tmp_path, runs):
+    record_study(tmp_path, runs)
+    assert costs(read_record(tmp_path)).correlation is None
+
+
+def test_a_study_in_which_nothing_ended_costs_nothing(tmp_path):
+    writer = Writer(tmp_path)
+    writer.queue()
+    writer.close()
+    found = costs(read_record(tmp_path))
+    assert (found.trials, found.wall, found.median, found.busy, found.outside) == (0, 0.0, None, None, None)
