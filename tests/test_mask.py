@@ -280,8 +280,10 @@ def test_drop_is_equation_1(dtype, shape):
     keep = torch.rand(shape, generator=seeded(1)) < 0.7
     y = drop(h, keep)
     assert (y.shape, y.dtype) == (h.shape, dtype)
-    tolerance = 1e-15 if dtype == torch.float64 else 2 * torch.finfo(dtype).eps
-    assert torch.allclose(y.double(), oracles.dropped(h, keep), rtol=tolerance, atol=0.0)
+    # Half precisions may round once, the result; the factor must not have been rounded to them.
+    ulps = 0.51 if dtype in (torch.float16, torch.bfloat16) else 2.0
+    expected = oracles.dropped(h, keep)
+    assert torch.allclose(y.double(), expected, rtol=ulps * torch.finfo(dtype).eps, atol=1e-7 * (ulps < 1))
 
 
 @pytest.mark.parametrize("pattern", CONV)
@@ -304,9 +306,10 @@ def test_where_everything_is_kept_drop_is_the_identity_bit_for_bit(dtype):
 
 
 def test_half_precision_with_more_than_65504_kept():
-    h = torch.ones(1, 2, 300, 300, dtype=torch.float16)
-    keep = torch.ones(1, 1, 300, 300, dtype=torch.bool)
-    keep[..., :150] = False
+    h = torch.ones(1, 2, 600, 400, dtype=torch.float16)
+    keep = torch.ones(1, 1, 600, 400, dtype=torch.bool)
+    keep[..., :200] = False
+    assert keep.sum() > 65_504
     y = drop(h, keep)
     assert torch.equal(y, 2.0 * keep.expand(h.shape).half())
 

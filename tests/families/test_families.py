@@ -51,7 +51,8 @@ def test_a_site_described_twice_is_refused():
 
 def test_a_module_under_two_names_is_one_site():
     norm = nn.BatchNorm2d(2)
-    assert [site.name for site in find_sites(nn.Sequential(norm, nn.ReLU(), norm))] == ["0"]
+    model = nn.Sequential(nn.Sequential(norm), nn.ReLU(), nn.Sequential(norm), norm)
+    assert [site.name for site in find_sites(model)] == ["0.0"]
 
 
 def test_the_first_adapter_that_answers_rules():
