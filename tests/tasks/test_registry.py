@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from autodropout.applying import sites
 from autodropout.data import digits
 from autodropout.errors import DataError, UsageError
 from autodropout.tasks.registry import TASKS, task_named
@@ -19,6 +20,8 @@ def test_every_task_describes_itself(task):
         assert "\n" not in text
     assert task.seconds > 0
     assert len(task.space()) > 0
+    assert len({baseline.name for baseline in task.baselines} | {"none"}) == len(task.baselines) + 1
+    assert sites(task.model())
     budget = task.budget
     assert budget.trials % budget.batch == 0
     assert min(budget.trials, budget.batch, budget.confirm_seeds) >= 1

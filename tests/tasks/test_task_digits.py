@@ -37,8 +37,9 @@ def test_a_trial_is_a_pure_function_of_policy_and_seed():
 def test_what_a_trial_returns():
     result = SHORT.evaluate(BLOCKS, 0)
     assert 0.1 < result.reward < 1.0
-    assert set(result.metrics) == {"train_loss", "val_loss"}
+    assert set(result.metrics) == {"train_loss", "val_loss", "parameters"}
     assert 0.1 < result.test["accuracy"] < 1.0
+    assert result.metrics["parameters"] == sum(p.numel() for p in DigitsNet().parameters())
     assert len(result.curve) == 3
     assert result.curve[-1] == result.reward
     assert result.seconds > 0
@@ -76,6 +77,16 @@ def test_policies_with_one_seed_start_alike_and_see_the_same_batches(monkeypatch
     assert torch.equal(torch.cat(labels_a), torch.cat(labels_b))
     assert not torch.equal(weights_a, weights_c)
     assert not torch.equal(torch.cat(labels_a), torch.cat(labels_c))
+
+
+def test_training_with_a_baseline_starts_and_goes_on_as_with_a_policy():
+    plain = SHORT.evaluate(Policy({}), 3)
+    bare = SHORT.train(lambda net: None, 3)
+    assert (plain.reward, plain.metrics, plain.curve) == (bare.reward, bare.metrics, bare.curve)
+    for baseline in SHORT.baselines:
+        dropped = SHORT.train(baseline.at(0.3), 3)
+        assert dropped.metrics["train_loss"] != bare.metrics["train_loss"]
+        assert dropped.metrics["parameters"] == bare.metrics["parameters"]
 
 
 def test_a_diverging_trial_has_no_reward():

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from autodropout.comparison.arms import Arm, ArmExecutor, Arms
 from autodropout.comparison.findings import Comparison
@@ -18,7 +18,6 @@ from autodropout.engine.executors.local import LocalExecutor
 from autodropout.engine.ledger import Ledger
 from autodropout.engine.loop import Loop, Rules
 from autodropout.errors import UsageError
-from autodropout.space import Space
 
 ExecutorFactory = Callable[[Evaluate], Executor]
 
@@ -105,10 +104,7 @@ def compare(
     with ExitStack() as stack:
         ledger = stack.enter_context(begin(directory, asked))
         runner = stack.enter_context(closing(ArmExecutor(make(asked.arms), len(asked.arms.names))))
-        # Of its space the loop needs only decode().
-        loop = Loop(
-            ledger, runner, cast(Space, asked.arms), Rules(max_attempts=max_attempts, floor=floor), on_event
-        )
+        loop = Loop(ledger, runner, asked.arms, Rules(max_attempts=max_attempts, floor=floor), on_event)
         stack.callback(loop.cancel)
         _run(ledger, loop, on_event)
     return read_comparison(directory)

@@ -4,6 +4,7 @@ import heapq
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from autodropout.engine.control import requested
 from autodropout.engine.events import Notify, Paused, TrialFailed, TrialFinished, TrialRetried, TrialStarted
@@ -12,7 +13,7 @@ from autodropout.engine.judging import Again, Finished, GivenUp, judge
 from autodropout.engine.ledger import Ledger
 from autodropout.engine.ledger_records import Cause, Ending, Unfinished
 from autodropout.errors import StudyError
-from autodropout.space import Space
+from autodropout.policy import Policy
 
 LOGS = "logs"
 """Folder in a study's directory for what its trials print."""
@@ -35,6 +36,14 @@ class Rules:
     floor: float | None
 
 
+class Decoder(Protocol):
+    """Knows the policy that tokens stand for; every space does."""
+
+    def decode(self, tokens: Sequence[int]) -> Policy:
+        """Return the policy."""
+        ...
+
+
 class Loop:
     """Keeps an executor busy with queued trials and records how each of them ended.
 
@@ -45,7 +54,7 @@ class Loop:
     Args:
         ledger: Where everything is recorded; its unfinished trials are queued.
         executor: What runs the trials.
-        space: Turns tokens into policies.
+        decoder: Turns tokens into policies, such as a space.
         rules: How trials that go wrong are treated.
         notify: Told what happens.
 
@@ -55,9 +64,9 @@ class Loop:
     """
 
     def __init__(
-        self, ledger: Ledger, executor: Executor, space: Space, rules: Rules, notify: Notify
+        self, ledger: Ledger, executor: Executor, decoder: Decoder, rules: Rules, notify: Notify
     ) -> None:
-        self._ledger, self._executor, self._space = ledger, executor, space
+        self._ledger, self._executor, self._decoder = ledger, executor, decoder
         self._rules, self._notify = rules, notify
         self._queue: list[tuple[int, Unfinished]] = []
         self._running: dict[tuple[int, int], tuple[Job, Unfinished]] = {}
@@ -119,7 +128,7 @@ class Loop:
             _, queued = heapq.heappop(self._queue)
             trial = replace(queued, attempt=queued.attempt + 1)
             self._ledger.start(trial.id, trial.attempt)
-            policy = self._space.decode(trial.tokens)
+            policy = self._decoder.decode(trial.tokens)
             job = Job(trial=trial.id, attempt=trial.attempt, policy=policy, seed=trial.seed)
             self._running[trial.id, trial.attempt] = job, trial
             self._executor.submit(job)

@@ -1,11 +1,48 @@
 """What a task is: data set, model, training recipe and reward under one name."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from torch import nn
+
+from autodropout.errors import UsageError
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.space import Space
+
+Prepare = Callable[[nn.Module], object]
+"""Changes a fresh model before it is trained, such as by putting dropout on its sites."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A known method with one knob, put on a task's model as its authors would.
+
+    Attributes:
+        name: Word for it on the command line.
+        strengths: Values of the knob worth trying, from weak to strong.
+        put: Called as put(model, strength); can be pickled.
+
+    Raises:
+        UsageError: There are fewer than two strengths, or they do not rise.
+    """
+
+    name: str
+    strengths: tuple[float, ...]
+    put: Callable[[nn.Module, float], object]
+
+    def __post_init__(self) -> None:
+        rising = all(a < b for a, b in zip(self.strengths, self.strengths[1:], strict=False))
+        if len(self.strengths) < 2 or not rising or not all(map(math.isfinite, self.strengths)):
+            raise UsageError(
+                f"baseline {self.name!r} has strengths {self.strengths!r}; expected at least two, rising"
+            )
+
+    def at(self, strength: float) -> Prepare:
+        """Return what puts it on a model with this strength."""
+        return lambda model: self.put(model, strength)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +65,8 @@ class Budget:
 class Task(Protocol):
     """A data set, a model, a training recipe and a reward.
 
-    ``evaluate`` is a pure function of (policy, seed) on one machine; the task itself can be pickled, for
-    it travels to worker processes.
+    ``train`` and ``evaluate`` are pure functions of their arguments on one machine; the task itself can
+    be pickled, for it travels to worker processes.
     """
 
     @property
@@ -62,6 +99,11 @@ class Task(Protocol):
         """What a search spends by default."""
         ...
 
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """Known methods that a policy for this task has to beat."""
+        ...
+
     def missing(self) -> str | None:
         """Return what to do to get the data, as one sentence; None if they are there."""
         ...
@@ -70,6 +112,14 @@ class Task(Protocol):
         """Return the policies that can be searched."""
         ...
 
+    def model(self) -> nn.Module:
+        """Return a model as training begins with, its weights drawn from torch's generator."""
+        ...
+
+    def train(self, prepare: Prepare, seed: int) -> Result:
+        """Train one model that ``prepare`` has changed, everything random drawn from the seed."""
+        ...
+
     def evaluate(self, policy: Policy, seed: int) -> Result:
-        """Train one model with the policy, everything random drawn from the seed."""
+        """Train one model with the policy: ``train`` where ``prepare`` applies it."""
         ...

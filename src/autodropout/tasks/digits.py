@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -16,9 +17,12 @@ from autodropout.errors import DataError
 from autodropout.models.digits_net import DigitsNet
 from autodropout.policy import Policy
 from autodropout.result import Result
-from autodropout.tasks.base import Budget
+from autodropout.tasks.base import Baseline, Budget, Prepare
 from autodropout.tasks.batches import shuffled_batches
 from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit
+from autodropout.tasks.map_baselines import map_baselines
+
+_IN_BLOCKS = ("block1.bn1", "block1.bn2", "block2.bn1", "block2.bn2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,9 @@ class Digits:
     seconds: ClassVar[float] = 2.0
     floor: ClassVar[float] = 0.1
     budget: ClassVar[Budget] = Budget(trials=48, batch=4, confirm_top=4, confirm_seeds=3)
+    baselines: ClassVar[tuple[Baseline, ...]] = map_baselines(
+        sites=("bn", *_IN_BLOCKS), branch_ends=("block1.bn2", "block2.bn2"), block_size=3
+    )
 
     width: int = 16
     steps: int = 240
@@ -67,29 +74,36 @@ class Digits:
         """Return the standard space over the network's five sites."""
         full, half = (SIDE, SIDE), (SIDE // 2, SIDE // 2)
         sites = {"bn": full, "block1.bn1": full, "block1.bn2": full, "block2.bn1": half, "block2.bn2": half}
-        return ConvSpace(sites=sites, residual=("block1.bn1", "block1.bn2", "block2.bn1", "block2.bn2"))
+        return ConvSpace(sites=sites, residual=_IN_BLOCKS)
+
+    def model(self) -> DigitsNet:
+        """Return an untrained network."""
+        return DigitsNet(self.width)
 
     def evaluate(self, policy: Policy, seed: int) -> Result:
+        """Train one network with a policy and return its validation accuracy, the test's beside it."""
+        return self.train(partial(apply, policy=policy), seed)
+
+    def train(self, prepare: Prepare, seed: int) -> Result:
         """Train one network and return its validation accuracy, the test's beside it.
 
         Weights, batches and masks follow from the seed; the order of the batches and the first weights
-        are the same for every policy.
+        are the same whatever ``prepare`` does.
         """
         data = load_digits(self.num_train)
         torch.manual_seed(seed)
-        net = DigitsNet(self.width)
-        apply(net, policy)
+        net = self.model()
+        prepare(net)
         fitted = self._fit(net, data.train, data.validation, seed)
+        metrics = {
+            "train_loss": fitted.loss,
+            "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
+        }
         if fitted.diverged:
-            return Result(
-                reward=math.nan,
-                metrics={"train_loss": fitted.loss},
-                curve=fitted.curve,
-                seconds=fitted.seconds,
-            )
+            return Result(reward=math.nan, metrics=metrics, curve=fitted.curve, seconds=fitted.seconds)
         return Result(
             reward=_accuracy(net, data.validation),
-            metrics={"train_loss": fitted.loss, "val_loss": _loss(net, data.validation)},
+            metrics=metrics | {"val_loss": _loss(net, data.validation)},
             test={"accuracy": _accuracy(net, data.test)},
             curve=fitted.curve,
             seconds=fitted.seconds,
