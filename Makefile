@@ -1,20 +1,23 @@
 # make search    a virtual environment, the package, and a search on handwritten digits
 # make test      the test suite (make test-all: the slow tests, too)
+# make report-test   a report in headless Chromium, both widths and schemes; pictures in build/screenshots
 # make lint      ruff and mypy
-# make bench     the measurements under results/
+# make bench     the measurements under benchmarks/results/
 # make clean     removes the virtual environment and everything else that is generated, except runs/
 #
 # PYTHON chooses the interpreter. VENV may name an environment that exists already: what it has, such as
 # a torch built for your machine, is kept. ARGS is passed on: make test ARGS="tests/test_policy.py -x".
+# JOBS is the number of processes that run the tests.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help search test test-all lint bench clean
+.PHONY: help search test test-all report-test lint bench clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -23,10 +26,14 @@ search: $(VENV)/.installed
 	$(BIN)/autodropout search digits $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)
+
+report-test: $(VENV)/.installed-dev
+	mkdir -p build/screenshots
+	AUTODROPOUT_SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -m slow tests/report/test_browser.py $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -34,7 +41,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-dev
-	set -e; for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" $(ARGS); done
+	set -e; for script in $$(grep -l __main__ benchmarks/*.py); do echo "$$script"; $(BIN)/python "$$script" $(ARGS); done
 
 clean:
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache src/*.egg-info

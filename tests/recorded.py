@@ -1,4 +1,4 @@
-"""Ledgers of studies that never ran, written as a search would have written them, at times of our choosing."""
+"""Ledgers of studies that never ran, written as a search would have, at times of our choosing."""
 
 import math
 from collections.abc import Sequence

@@ -2,12 +2,12 @@ import math
 from dataclasses import replace
 
 import pytest
-from recorded import STUDY, Run, Writer, record_study, record_whole_study
 
 from autodropout.report.cautions import cautions, early_duration, seed_noise
 from autodropout.report.costs import costs
 from autodropout.report.curves import progress
 from autodropout.report.record import read_record
+from recorded import STUDY, Run, Writer, record_study, record_whole_study
 
 CONFIRMED = ((1, *([0] * 15)), (2, *([0] * 15)))
 

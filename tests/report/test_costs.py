@@ -2,11 +2,11 @@ import math
 from dataclasses import replace
 
 import pytest
-from recorded import STUDY, Run, Writer, record_study
 from scipy.stats import rankdata
 
 from autodropout.report.costs import PAUSE_SECONDS, costs
 from autodropout.report.record import read_record
+from recorded import STUDY, Run, Writer, record_study
 
 
 def test_costs_add_up(tmp_path):

@@ -2,11 +2,11 @@ from itertools import combinations
 from statistics import fmean
 
 import pytest
-from recorded import Run, Writer, record_study, record_whole_study
 
 from autodropout.report.curves import expected_best, learner, progress
 from autodropout.report.record import read_record
 from autodropout.significance import summarise
+from recorded import Run, Writer, record_study, record_whole_study
 
 NAN = float("nan")
 

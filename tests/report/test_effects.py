@@ -4,11 +4,11 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from recorded import SPACE, Run, record_study
 
 from autodropout.report.effects import effects, explained_variance
 from autodropout.report.record import read_record
 from autodropout.significance import summarise
+from recorded import SPACE, Run, record_study
 
 
 def on(size, *, share_c=0):

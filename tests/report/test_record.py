@@ -1,5 +1,4 @@
 import pytest
-from recorded import Run, Writer, record_study, record_whole_study
 
 from autodropout.comparison import compare
 from autodropout.engine.executors.attempt import log_path
@@ -7,6 +6,7 @@ from autodropout.engine.executors.base import Job
 from autodropout.errors import LedgerError, UsageError
 from autodropout.policy import Policy
 from autodropout.report.record import check_not_empty, log_file, read_record, reward_of
+from recorded import Run, Writer, record_study, record_whole_study
 
 NAN = float("nan")
 

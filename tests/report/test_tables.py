@@ -1,5 +1,4 @@
 import pytest
-from recorded import SPACE, Run, Writer, record_study, record_whole_study
 
 from autodropout.errors import UsageError
 from autodropout.pattern import ConvPattern, TokenPattern
@@ -7,6 +6,7 @@ from autodropout.report.record import read_record
 from autodropout.report.tables import drop_rate, failures, lead, log_tail, top_policies, trial_rows
 from autodropout.significance import paired_difference
 from autodropout.token_space import TokenSpace
+from recorded import SPACE, Run, Writer, record_study, record_whole_study
 
 NAN = float("nan")
 
