@@ -3,7 +3,6 @@
 import ast
 import inspect
 import re
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -145,18 +144,15 @@ def test_importing_loads_no_torch():
     assert run("import sys, autodropout; print({'torch', 'numpy'} & set(sys.modules))") == "set()"
 
 
-def test_importing_adds_under_0_3_seconds_to_torch():
-    code = "import time, torch; t = time.process_time(); import autodropout; print(time.process_time() - t)"
-    assert statistics.median(float(run(code)) for _ in range(3)) < 0.3
-
-
-def test_no_public_name_loads_the_compiler():
-    code = (
-        "import sys, torch; before = set(sys.modules); import autodropout as ad; "
+def test_importing_adds_under_0_3_seconds_to_torch_and_never_the_compiler():
+    began, ended, loaded = run(
+        "import sys, time, torch; before = set(sys.modules); print(time.process_time()); "
+        "import autodropout as ad; print(time.process_time()); "
         "[getattr(ad, name) for name in dir(ad)]; new = set(sys.modules) - before; "
         "print(sorted(n for n in new if n.startswith(('torch._dynamo', 'torch._inductor', 'sympy'))))"
-    )
-    assert run(code) == "[]"
+    ).splitlines()
+    assert float(ended) - float(began) < 0.3
+    assert loaded == "[]", "a public name costs seconds"
 
 
 def test_the_help_of_the_command_line_loads_no_torch():
