@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import tyro
 from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from autodropout.cli.command import Command
 from autodropout.errors import UsageError
@@ -47,11 +45,11 @@ class Status(Command):
         from autodropout.engine.study import Study
 
         facts = _facts(Study.open(self.out))
-        console = Console(soft_wrap=self.json, highlight=False)
+        console = Console(soft_wrap=True, highlight=False, markup=False)
         if self.json:
-            console.print(json.dumps(facts, indent=2), markup=False)
+            console.print(json.dumps(facts, indent=2))
         else:
-            console.print(_table(facts))
+            console.print("\n".join(f"{name:<10} {text}" for name, text in _lines(facts)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +76,7 @@ class Pause(Command):
 
         _check_running(self.out)
         request(self.out, "go" if self.go_on else "pause")
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False)
         if self.go_on:
             console.print("Asked: the search goes on.")
         else:
@@ -108,7 +106,7 @@ class Stop(Command):
         _check_running(self.out)
         request(self.out, "stop")
         text = f"Asked: the search stops. To go on:  {_command('resume', self.out)}"
-        Console(highlight=False).print(text, soft_wrap=True)
+        Console(highlight=False, markup=False).print(text, soft_wrap=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +137,7 @@ class Logs(Command):
         study = Study.open(self.out)
         attempt = self.attempt or study.trial(self.trial).attempt
         path = log_file(self.out, self.trial, attempt)
-        console = Console(highlight=False, soft_wrap=True)
+        console = Console(highlight=False, markup=False, soft_wrap=True)
         printed = _printed(console, path, 0) if path.is_file() else 0
         while self.follow and study.trial(self.trial).state in ("queued", "running"):
             time.sleep(_POLL_SECONDS)
@@ -200,20 +198,17 @@ def _counts(tally: "Tally") -> dict[str, int]:
     }
 
 
-def _table(facts: dict[str, Any]) -> Table:
-    table = Table.grid(padding=(0, 3, 0, 0))
-    table.add_row("study", Text(f"{facts['directory']} ({facts['task'] or 'no task'}, {facts['searcher']})"))
-    table.add_row("state", _state(facts))
-    for kind in get_args(TrialKind):
-        if any(facts[kind].values()):
-            table.add_row(kind, _counted(facts[kind]))
-    table.add_row("asked for", f"{facts['trials']} trials")
+def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = [("study", f"{facts['directory']} ({facts['task'] or 'no task'}, {facts['searcher']})")]
+    lines.append(("state", _state(facts)))
+    lines += [(kind, _counted(facts[kind])) for kind in get_args(TrialKind) if any(facts[kind].values())]
+    lines.append(("asked for", f"{facts['trials']} trials"))
     if (best := facts["best"]) is not None:
         word = "confirmed" if best["confirmed"] else "not confirmed"
-        table.add_row("best", f"{best['reward']:.4f} (trial {best['trial']}, {word})")
+        lines.append(("best", f"{best['reward']:.4f} (trial {best['trial']}, {word})"))
     if facts["seconds_since_last"] is not None and facts["running"]:
-        table.add_row("last", f"a trial ended {facts['seconds_since_last']:.0f} s ago")
-    return table
+        lines.append(("last", f"a trial ended {facts['seconds_since_last']:.0f} s ago"))
+    return lines
 
 
 def _state(facts: dict[str, Any]) -> str:

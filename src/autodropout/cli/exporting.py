@@ -34,7 +34,7 @@ class Export(Command):
         """Write the files and say how to look at them."""
         from autodropout.report.export import export
 
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False)
         paths = export(self.out, self.to)
         for path in paths:
             console.print(f"Wrote {path}", soft_wrap=True)

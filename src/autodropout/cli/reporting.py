@@ -39,7 +39,7 @@ class Report(Command):
         """Write the page and say where it is."""
         from autodropout.report.html import REPORT_FILE, follow_report, write_report
 
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False)
         path = self.to or self.out / REPORT_FILE
         if self.follow:
             console.print(f"Keeping {path} up to date; Ctrl-C ends this, not the search.", soft_wrap=True)
