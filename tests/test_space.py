@@ -229,8 +229,9 @@ def test_conv_tokens_become_pixels():
 
 
 def test_strides_are_at_least_one_pixel():
-    policy = CONV.decode((1, 0) + (0,) * 22)
-    assert policy.sites["layer1.*.bn2"].stride == 1
+    space = ConvSpace(sites={"a": (8, 8)}, strides=(0.0, 0.1, 2.0))
+    strides = [space.decode((1, token, 0, 0, 0, 0, 0, 0)).sites["a"].stride for token in range(3)]
+    assert strides == [1, 1, 2]
 
 
 def test_with_rates_the_whole_map_joins():
