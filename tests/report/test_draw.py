@@ -111,7 +111,8 @@ def test_nothing_on_the_png_overlaps_or_is_cut_off(tmp_path, monkeypatch):
 
     figures = []
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: figures.append(self))
-    save_png(sample_policy(POLICY, SETTINGS), tmp_path / "p.png", "a title")
+    title = "digits: Best policy: reward 0.9645 ± 0.0015 over 3 fresh seeds (trial 25)"
+    save_png(sample_policy(POLICY, SETTINGS), tmp_path / "p.png", title)
     (figure,) = figures
     (page,) = figure.axes
     renderer = FigureCanvasAgg(figure).get_renderer()

@@ -25,7 +25,8 @@ def test_one_sample_per_key_with_its_exact_rate_and_its_map():
 
 def test_a_site_has_the_size_that_is_known_for_it():
     policy = Policy({"a": CONV, "b": CONV})
-    a, b = sample_policy(policy, SampleSettings(size=(8, 8), sizes={"b": (4, 5)}, draws=1))
+    b, a = sample_policy(policy, SampleSettings(size=(8, 8), sizes={"z": (2, 2), "b": (4, 5)}, draws=1))
+    assert (b.key, a.key) == ("b", "a")
     assert (a.keep[0].shape, b.keep[0].shape) == ((8, 8), (4, 5))
 
 

@@ -92,7 +92,7 @@ def _conclude(console: Console, task: Task, study: Study) -> None:
     console.print(terminal_picture(samples))
     saved = [str(policy_file)]
     try:
-        save_png(samples, picture_file, title=f"{task.name}: {_verdict(best)}")
+        save_png(samples, picture_file, title=f"{task.name}. {_verdict(best)}")
         saved.append(str(picture_file))
     except UsageError as error:
         console.print(f"No picture was saved: {error}", soft_wrap=True)

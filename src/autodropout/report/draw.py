@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TERMINAL_SIDE = 48  # wider masks are thinned out, keeping every n-th row and column
 _PNG_SIDE = 256
 _GRIDDED_SIDE = 40
-_WIDTH, _MARGIN, _HEADER, _TEXT, _LINE, _GAP = 8.4, 0.3, 0.85, 0.44, 0.14, 0.12  # inches
+_WIDTH, _MARGIN, _HEADER, _TEXT, _LINE, _GAP = 8.4, 0.3, 1.0, 0.44, 0.14, 0.12  # inches
 _TALLEST, _LARGEST_DOT = 2.4, 0.35  # inches
 _KEY_CHARACTERS, _LINE_CHARACTERS = 54, 118
 _KEPT, _DROPPED, _GRID, _INK, _FAINT = "#eef2f6", "#1d4e89", "#c9d3dd", "#1a1a1a", "#5c6670"
@@ -135,9 +135,15 @@ def _legend(page: "Axes", total: float) -> None:
 
     kept = Patch(facecolor=_KEPT, edgecolor=_GRID, label="kept")
     dropped = Patch(facecolor=_DROPPED, label="dropped")
-    anchor = (1.0 - _MARGIN / _WIDTH, 1.0 - 0.6 * _MARGIN / total)
     page.legend(
-        handles=[kept, dropped], loc="upper right", bbox_to_anchor=anchor, ncols=2, frameon=False, fontsize=9
+        handles=[kept, dropped],
+        loc="upper left",
+        bbox_to_anchor=(_MARGIN / _WIDTH, 1.0 - (_MARGIN + 0.22) / total),
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+        borderpad=0.2,
+        borderaxespad=0.0,
     )
 
 

@@ -65,9 +65,10 @@ class SampleSettings:
 
 
 def sample_policy(policy: Policy, settings: SampleSettings) -> tuple[SiteSample, ...]:
-    """Draw masks for every site of a policy, in the order of its keys."""
+    """Draw masks for every site of a policy: first those with a size of their own, in that order."""
     generator = torch.Generator().manual_seed(settings.seed)
-    return tuple(_sample(key, pattern, settings, generator) for key, pattern in policy.sites.items())
+    keys = dict.fromkeys([key for key in settings.sizes or () if key in policy.sites] + list(policy.sites))
+    return tuple(_sample(key, policy.sites[key], settings, generator) for key in keys)
 
 
 def describe(pattern: Pattern) -> str:
