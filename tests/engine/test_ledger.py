@@ -357,10 +357,13 @@ class TestBadFiles:
             Ledger.open(tmp_path)
         assert "\n" not in str(caught.value)
 
-    def test_overwritten_pages(self, tmp_path):
+    @pytest.mark.parametrize("kind", [0x0A, 0x0D], ids=["index", "table"])
+    def test_an_overwritten_page(self, tmp_path, kind):
         path = self.whole(tmp_path)
         data = bytearray(path.read_bytes())
-        data[4096:20480] = os.urandom(16384)
+        starts = range(4096, len(data), 4096)
+        page = max(s for s in starts if data[s] == kind and int.from_bytes(data[s + 3 : s + 5], "big") > 9)
+        data[page + 8 : page + 4096] = b"\x55" * 4088
         path.write_bytes(data)
         with pytest.raises(LedgerError, match=r"the ledger is damaged"):
             Ledger.open(tmp_path)

@@ -348,6 +348,13 @@ class TestConfirmation:
         }
         assert len(means) == 4
         assert study.best.reward == max(means.values()) == means[study.best.policy.key]
+        assert [c.reward for c in study.confirmed] == sorted(means.values(), reverse=True)
+
+    def test_a_policy_counts_once_all_its_seeds_have_ended(self, memory_path):
+        few = Confirmation(top=2, seeds=2)
+        study = find(memory_path, confirm=few, on_event=stop_after(memory_path, 8 + 3))
+        assert [len(c.rewards) for c in study.confirmed] == [2]
+        assert len(find(memory_path, confirm=few).confirmed) == 2
 
     def test_a_diverging_seed_counts_as_the_floor_a_lost_one_as_nothing(self, memory_path):
         def outcome(job):
@@ -356,10 +363,13 @@ class TestConfirmation:
                     return Done(result=Result(reward=float("nan"), seconds=1.0))
                 case 2:
                     return lost()
+                case 3:
+                    return Done(result=Result(reward=-50.0, seconds=1.0))
             return Done(result=Result(reward=float(job.trial), seconds=1.0))
 
-        study = find(memory_path, ScriptedExecutor(outcome), confirm=Confirmation(top=1, seeds=4))
-        assert study.best.rewards == (1.0, 11.0, 12.0)
+        executor = ScriptedExecutor(outcome, slots=4, rank=lambda trial: -trial)
+        study = find(memory_path, executor, capacity=1, confirm=Confirmation(top=1, seeds=4))
+        assert study.best.rewards == (1.0, -50.0, 12.0), "the floor is the search's, not the confirmation's"
         assert len(study.updates) == 4, "confirming trials teach nothing"
 
     def test_without_one_the_best_trial_stands_in(self, memory_path):
@@ -532,10 +542,9 @@ class TestStopping:
                 os.kill(os.getpid(), signal.SIGTERM)
             return worth(job)
 
-        before = signal.getsignal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             find(memory_path, ScriptedExecutor(outcome, slots=2))
-        assert signal.getsignal(signal.SIGTERM) == before
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         with Ledger.open(memory_path) as ledger:
             assert ledger.read.tally("search").done == 3
         study = find(memory_path, ScriptedExecutor(outcome, slots=2))
