@@ -105,6 +105,16 @@ def test_the_png_shows_each_mask(tmp_path, monkeypatch):
     assert [label.get_text() for label in page.get_legend().get_texts()] == ["kept", "dropped"]
 
 
+def test_dropped_is_dark_on_the_png(tmp_path):
+    import matplotlib.image
+
+    def dark(value: int) -> float:
+        save_png([sample([[value] * 8] * 8)], tmp_path / "p.png")
+        return float((matplotlib.image.imread(tmp_path / "p.png")[..., :3].mean(axis=2) < 0.5).mean())
+
+    assert dark(0) > 0.3 > 0.1 > dark(1)
+
+
 def test_nothing_on_the_png_overlaps_or_is_cut_off(tmp_path, monkeypatch):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
