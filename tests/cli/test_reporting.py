@@ -95,10 +95,15 @@ def test_status_of_a_running_search(running, capsys):
 
 
 def test_status_when_nothing_runs(tmp_path, whole, capsys):
-    record_study(tmp_path, [Run(reward=0.5)])
+    writer = Writer(tmp_path)
+    writer.run([Run(reward=0.5)])
+    writer.queue()
+    writer.start(2)
+    writer.close()
     assert main(["status", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert f"not running; it was searching; go on with: autodropout resume {tmp_path}\n" in text
+    assert "1 done, 1 interrupted" in text
     assert main(["status", str(whole)]) == 0
     text = capsys.readouterr().out
     assert "finished" in text
@@ -150,6 +155,13 @@ def test_logs_are_printed(whole, capsys):
     assert capsys.readouterr().out == "epoch 1\nTraceback\nValueError: boom\n"
     assert main(["logs", str(whole), "6", "--attempt", "1", "--follow"]) == 0
     assert capsys.readouterr().out == "epoch 1\nTraceback\nValueError: boom\n"
+
+
+def test_a_silent_trial_is_said_to_be_silent(whole, capsys):
+    (whole / "logs" / "trial-000007-1.log").touch()
+    assert main(["logs", str(whole), "7"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "trial 7 has printed nothing\n")
 
 
 def test_logs_that_are_not_there_are_explained(whole, running, capsys):

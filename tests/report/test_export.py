@@ -65,6 +65,7 @@ def test_optuna_has_the_search_trials_that_ended(whole):
         (path,) = export(whole, "optuna")
     study = optuna.load_study(study_name="toy", storage=f"sqlite:///{path}")
     record = read_record(whole)
+    assert study.user_attrs == {"searcher": "reinforce", "command": "autodropout search toy", "seed": 7}
     assert len(study.trials) == 24
     assert study.best_value == max(t.result.reward for t in record.search if t.result and t.error is None)
     states = [trial.state.name for trial in study.trials]

@@ -144,6 +144,8 @@ class Logs(Command):
             printed = _printed(console, path, printed) if path.is_file() else 0
         if not path.is_file():
             raise UsageError(_no_log(self.trial, attempt, path))
+        if printed == 0:
+            Console(highlight=False, stderr=True).print(f"trial {self.trial} has printed nothing")
 
 
 def _printed(console: Console, path: Path, start: int) -> int:
@@ -201,7 +203,8 @@ def _counts(tally: "Tally") -> dict[str, int]:
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [("study", f"{facts['directory']} ({facts['task'] or 'no task'}, {facts['searcher']})")]
     lines.append(("state", _state(facts)))
-    lines += [(kind, _counted(facts[kind])) for kind in get_args(TrialKind) if any(facts[kind].values())]
+    there = [kind for kind in get_args(TrialKind) if any(facts[kind].values())]
+    lines += [(kind, _counted(facts[kind], running=facts["running"])) for kind in there]
     lines.append(("asked for", f"{facts['trials']} trials"))
     if (best := facts["best"]) is not None:
         word = "confirmed" if best["confirmed"] else "not confirmed"
@@ -227,8 +230,11 @@ def _state(facts: dict[str, Any]) -> str:
     return f"{doing}, running now"
 
 
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{number} {state}" for state, number in counts.items() if number or state == "done")
+def _counted(counts: dict[str, int], *, running: bool) -> str:
+    # Without a search nothing runs: what the ledger has as running was interrupted, and will be run again.
+    words = {"running": "running" if running else "interrupted"}
+    shown = ((words.get(state, state), number) for state, number in counts.items())
+    return ", ".join(f"{number} {word}" for word, number in shown if number or word == "done")
 
 
 def _check_running(out: Path) -> None:

@@ -50,6 +50,8 @@ def _write(record: Record, path: Path) -> Path:
     study = optuna.create_study(
         study_name=record.study.task or record.out.resolve().name, storage=storage, direction="maximize"
     )
+    for name in ("searcher", "command", "seed"):
+        study.set_user_attr(name, getattr(record.study, name))
     distributions = _distributions(record)
     study.add_trials([_frozen(record, trial, distributions) for trial in record.ended])
     storage.remove_session()

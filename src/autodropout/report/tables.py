@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from autodropout.conv_space import ConvSpace
@@ -161,12 +162,18 @@ def drop_rate(key: str, pattern: Pattern, space: Space) -> float | None:
     if not isinstance(pattern, ConvPattern):
         return pattern.drop_rate()
     sizes = map_sizes(space)
-    return pattern.drop_rate(*sizes[key]) if key in sizes else None
+    return _conv_rate(pattern, *sizes[key]) if key in sizes else None
 
 
 def map_sizes(space: Space) -> dict[str, tuple[int, int]]:
     """Return the (height, width) of each conv site's map; empty for a space of tokens."""
     return dict(space.sites) if isinstance(space, ConvSpace) else {}
+
+
+@lru_cache(maxsize=2**16)
+def _conv_rate(pattern: ConvPattern, height: int, width: int) -> float:
+    """Compute a drop rate once: a searcher that has learned proposes the same patterns again and again."""
+    return pattern.drop_rate(height, width)
 
 
 def _row(trial: Trial, space: Space) -> TrialRow:
