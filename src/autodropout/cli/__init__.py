@@ -15,6 +15,7 @@ import tyro
 
 from autodropout import __version__
 from autodropout.cli.command import Command
+from autodropout.cli.comparing import Compare
 from autodropout.cli.controlling import Logs, Pause, Status, Stop
 from autodropout.cli.exporting import Export
 from autodropout.cli.listing import Tasks
@@ -35,6 +36,7 @@ _COMMANDS: dict[str, tuple[type[Command], str]] = {
     "tasks": (Tasks, "What can be searched: size, cost, data."),
     "search": (Search, "Search the dropout policy for a task."),
     "resume": (Resume, "Go on with a search after any stop."),
+    "compare": (Compare, "Compare a policy with tuned baselines."),
     "show": (Show, "Draw a policy's patterns."),
     "report": (Report, "Write one HTML page about a search."),
     "export": (Export, "Write a search's trials for other tools."),

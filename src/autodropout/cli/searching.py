@@ -72,7 +72,7 @@ class Search(Command):
         conduct(
             task,
             Conduct(
-                out=_new_directory(task.name) if self.out is None else self.out,
+                out=new_directory(task.name) if self.out is None else self.out,
                 searcher=self.searcher,
                 seed=self.seed,
                 trials=_given(self.trials, budget.trials),
@@ -91,6 +91,7 @@ def _given(value: _T | None, default: _T) -> _T:
     return default if value is None else value
 
 
-def _new_directory(name: str) -> Path:
+def new_directory(name: str) -> Path:
+    """Return a directory under ``runs/`` that does not exist yet, named after what it will hold."""
     paths = (_FOLDER / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
     return next(path for path in paths if not path.exists())

@@ -1,7 +1,7 @@
 """What a running search looks like: a bar in a terminal, plain lines anywhere else."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +15,7 @@ from autodropout.engine.events import (
     Learned,
     Paused,
     PhaseBegan,
+    PhaseName,
     TrialFailed,
     TrialFinished,
     TrialRetried,
@@ -22,7 +23,7 @@ from autodropout.engine.events import (
 )
 
 _LINES = 20  # per phase, where there is no bar
-_NAMES = {"search": "searching", "confirm": "confirming", "done": "done"}
+_NAMES: Mapping[PhaseName, str] = {"search": "searching", "confirm": "confirming", "done": "done"}
 
 
 class Tally:
@@ -30,6 +31,7 @@ class Tally:
 
     Args:
         clock: Seconds since whenever.
+        names: What each phase is called.
 
     Attributes:
         phase: What is going on, in one word.
@@ -41,8 +43,10 @@ class Tally:
         paused: Whether the search was asked to pause.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, names: Mapping[PhaseName, str] = _NAMES
+    ) -> None:
+        self._clock, self._names = clock, names
         self.phase, self.total, self.done, self.failed, self.running = "starting", 0, 0, 0, 0
         self.best: float | None = None
         self.paused = False
@@ -53,7 +57,7 @@ class Tally:
         """Count an event."""
         match event:
             case PhaseBegan():
-                self.phase, self.total, self.best = _NAMES[event.phase], event.total, event.best
+                self.phase, self.total, self.best = self._names[event.phase], event.total, event.best
                 self.done = self._before = event.done
                 self.failed, self.running = event.failed, 0
                 self._began = self._last = self._clock()
@@ -83,7 +87,7 @@ class Tally:
 
     def words(self) -> str:
         """Return running, failed and best in words."""
-        searching = self.best is not None and self.phase == _NAMES["search"]
+        searching = self.best is not None and self.phase == self._names["search"]
         best = f", best {self.best:.4f}" if searching else ""
         paused = ", paused" if self.paused else ""
         return f"{self.running} running, {self.failed} failed{best}{paused}"
@@ -100,12 +104,13 @@ class Watch:
     Args:
         console: Where; a bar if it is a terminal, lines otherwise.
         title: Said at the first event: by then the search has really begun.
+        runs: What the trials of a comparison are called; None in a search.
     """
 
-    def __init__(self, console: Console, title: str) -> None:
+    def __init__(self, console: Console, title: str, runs: str | None = None) -> None:
         self._console = console
         self._title: str | None = title
-        self._tally = Tally()
+        self._tally = Tally(names=_NAMES if runs is None else {**_NAMES, "confirm": runs})
         self._lines = -1
         self._progress = Progress(
             TextColumn("{task.description:10}"),

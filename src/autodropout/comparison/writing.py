@@ -18,7 +18,7 @@ _MARKDOWN = {sign: f"\\{sign}" for sign in "\\|*_`[]<>"}
 
 def text(figure: str, rows: Sequence[Row], conclusions: Sequence[str]) -> str:
     """Return the table with aligned columns, the conclusions below it."""
-    head, *body = _cells(figure, rows)
+    head, *body = cells(figure, rows)
     widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
@@ -29,7 +29,7 @@ def text(figure: str, rows: Sequence[Row], conclusions: Sequence[str]) -> str:
 
 def markdown(figure: str, rows: Sequence[Row], conclusions: Sequence[str]) -> str:
     """Return the table as Markdown, the conclusions below it."""
-    head, *body = [[_escaped(cell, _MARKDOWN) for cell in cells] for cells in _cells(figure, rows)]
+    head, *body = [[_escaped(cell, _MARKDOWN) for cell in row] for row in cells(figure, rows)]
     rule = ["---", *["---:"] * (len(head) - 1)]
     lines = [f"| {' | '.join(cells)} |" for cells in (head, rule, *body)]
     return "\n".join([*lines, "", *(f"- {_escaped(line, _MARKDOWN)}" for line in conclusions)]) + "\n"
@@ -37,7 +37,7 @@ def markdown(figure: str, rows: Sequence[Row], conclusions: Sequence[str]) -> st
 
 def latex(figure: str, rows: Sequence[Row], conclusions: Sequence[str]) -> str:
     """Return the table as LaTeX (package booktabs), the conclusions as comments below it."""
-    table = _cells(figure, rows)
+    table = cells(figure, rows)
     head, *body = [" & ".join(_escaped(cell, _LATEX) for cell in cells) + r" \\" for cells in table]
     begin = rf"\begin{{tabular}}{{l{'r' * (len(table[0]) - 1)}}}"
     lines = [begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
@@ -70,7 +70,8 @@ def plain(row: Row) -> dict[str, object]:
     }
 
 
-def _cells(figure: str, rows: Sequence[Row]) -> list[list[str]]:
+def cells(figure: str, rows: Sequence[Row]) -> list[list[str]]:
+    """Return the table's headings, then each arm's cells; the last column is there only if it has figures."""
     head = ["arm", "runs", figure, "deviation", "95% interval"]
     head += ["difference", "95% interval", "against", "p (Holm)", "seconds"]
     if any(row.parameters is not None for row in rows):

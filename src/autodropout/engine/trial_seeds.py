@@ -27,3 +27,18 @@ def trial_seed(study_seed: int, kind: TrialKind, number: int) -> int:
     # An odd step makes number -> seed a bijection modulo a power of two: no two trials share a seed.
     position = (derived_seed(study_seed, "trials", kind) + number * _STEP) % (1 << _BITS)
     return (_RANGE[kind] << _BITS) + position
+
+
+def tuning_seed(seed: int) -> int:
+    """Return the seed to tune on in place of one of a comparison, in [0, 2^31).
+
+    Different seeds give different ones, and none of them is ever that of another kind of trial.
+
+    Args:
+        seed: Seed of a trial of the kind ``"compare"``.
+
+    Example:
+        >>> tuning_seed(trial_seed(0, "compare", 1)) == trial_seed(0, "compare", 1) + 2**29
+        True
+    """
+    return seed + (1 << _BITS)

@@ -1,0 +1,162 @@
+"""What a comparison leaves behind: a terminal's table, and JSON, Markdown and LaTeX files."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from autodropout.comparison import Comparison
+from autodropout.comparison.tuning import Tuned
+from autodropout.comparison.writing import cells
+from autodropout.engine.provenance import machine, versions
+from autodropout.errors import UsageError
+from autodropout.policy import Policy
+
+SCHEMA = 1
+_STEM = "comparison"
+_WIDE = 140
+# Columns of comparison.writing.cells, where all of them do not fit side by side. The number of runs is
+# left out there: the conclusions tell where some are missing.
+_FIGURES, _DIFFERENCES = (0, 2, 3, 4, 9, 10), (0, 5, 6, 7, 8)
+_WORDS = (0, 7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomSearch:
+    """The arm of equal budget.
+
+    Attributes:
+        trials: Random policies that were trained.
+        confirmations: Trainings of the best of them on fresh seeds.
+        policy: The one with the highest mean there.
+    """
+
+    trials: int
+    confirmations: int
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Everything to be told of a comparison on a task.
+
+    Attributes:
+        task: Its name.
+        summary: Data, model and reward in one line.
+        command: The command line that made it.
+        policy: What was compared.
+        tuned: The baselines that have a strength.
+        random: The arm of equal budget, if there is one.
+        comparison: What was found.
+    """
+
+    task: str
+    summary: str
+    command: str
+    policy: Policy
+    tuned: tuple[Tuned, ...]
+    random: RandomSearch | None
+    comparison: Comparison
+
+    def to_json(self) -> str:
+        """Return everything as strict JSON with a schema number."""
+        random = self.random
+        plain = {
+            "schema": SCHEMA,
+            "task": self.task,
+            "command": self.command,
+            "versions": versions(),
+            "machine": machine(),
+            "policy": json.loads(self.policy.to_json()),
+            "tuning": [_plain(tuned) for tuned in self.tuned],
+            "random": None
+            if random is None
+            else {
+                "trials": random.trials,
+                "confirmations": random.confirmations,
+                "policy": json.loads(random.policy.to_json()),
+            },
+            "comparison": json.loads(self.comparison.to_json()),
+        }
+        return json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+    def to_markdown(self) -> str:
+        """Return the table, what it shows, and what it cost to make it fair."""
+        head = f"# Comparison on {self.task}\n\n{self.summary}.\n\n```\n{self.command}\n```\n\n"
+        notes = "".join(f"- {note}\n" for note in self._notes())
+        return f"{head}{self.comparison.to_markdown()}\n## Budget\n\n{notes}"
+
+    def to_latex(self) -> str:
+        """Return the table (package booktabs), everything else as comments."""
+        return self.comparison.to_latex() + "".join(f"% {note}\n" for note in self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        yield from map(str, self.tuned)
+        if self.random is not None:
+            yield (
+                f"random: the best of {self.random.trials} random policies, confirmed in "
+                f"{self.random.confirmations} trials"
+            )
+
+
+def save(account: Account, out: Path) -> list[Path]:
+    """Write all three files into a directory and return their paths.
+
+    Raises:
+        UsageError: A file cannot be written.
+    """
+    texts = {".json": account.to_json(), ".md": account.to_markdown(), ".tex": account.to_latex()}
+    return [_written(out / f"{_STEM}{suffix}", text) for suffix, text in texts.items()]
+
+
+def tables(comparison: Comparison, width: int) -> list[Table]:
+    """Return the comparison as a table, or as two where the terminal is too narrow for one.
+
+    Args:
+        comparison: What was found.
+        width: Of the terminal, in characters.
+    """
+    head, *body = cells(comparison.figure, comparison.rows)
+    every = range(len(head))
+    chosen = [tuple(every)] if width >= _WIDE else [_FIGURES, _DIFFERENCES]
+    return [_table(head, body, tuple(place for place in places if place in every)) for places in chosen]
+
+
+def _table(head: list[str], body: list[list[str]], places: tuple[int, ...]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for place in places:
+        words = place in _WORDS
+        table.add_column(Text(head[place]), justify="left" if words else "right", no_wrap=not words)
+    for row in body:
+        table.add_row(*(Text(row[place]) for place in places))
+    return table
+
+
+def _plain(tuned: Tuned) -> dict[str, object]:
+    tried = zip(tuned.sweep.strengths, tuned.rewards, strict=True)
+    return {
+        "baseline": tuned.sweep.baseline,
+        "strength": tuned.strength,
+        "trials": tuned.trials,
+        "seeds": tuned.sweep.seeds,
+        "tried": [{"strength": strength, "reward": reward} for strength, reward in tried],
+    }
+
+
+def _written(path: Path, text: str) -> Path:
+    """Write a file so that a reader never sees half of it."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf8")
+        os.replace(draft, path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}); make room or mend its rights"
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return path

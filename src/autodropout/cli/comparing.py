@@ -1,0 +1,120 @@
+"""``autodropout compare TASK --policy P``."""
+
+import shlex
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from autodropout.cli.command import Command, loaded_policy
+from autodropout.cli.searching import new_directory
+
+_NEVER_REPEATED = ("debug", "json", "task", "out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Command):
+    """Compare a policy with tuned baselines on held-out test data.
+
+    First each baseline's strength is tuned on validation data. Then every arm is trained on the same fresh
+    seeds, which neither the search nor the tuning has seen, and the held-out test figures are compared in
+    pairs. The table and what may be concluded from it are printed and saved as comparison.json, .md and
+    .tex. Ctrl-C stops cleanly at any moment; the same command with the same directory goes on.
+
+    For example:
+      autodropout compare digits --policy runs/digits/best.json
+      autodropout compare digits --policy mine.json --baselines none,dropout --seeds 20
+      autodropout compare digits --policy runs/digits/best.json --random-trials 48
+
+    Attributes:
+        task: Name of the task; autodropout tasks lists them.
+        policy: The policy's JSON file.
+        baselines: What to compare it with: none, or the task's own, such as dropout.
+        tune_trials: Trials that tune each baseline, spread over its strengths on two seeds or more.
+        random_trials: Also search this many random policies, confirm the best, and compare what is found:
+            as many as the policy's search had make it an arm of equal budget.
+        seeds: Seeds that every arm is trained on.
+        workers: Processes, each with one thread: as many as you have cores.
+        executor: Where trials run: in worker processes, or one by one in this process, to debug.
+        out: Directory of the comparison; one that holds this comparison already is gone on with.
+        seed: Seed that all seeds follow from.
+        timeout: Seconds after which a trial is killed and has failed.
+        json: Print JSON for a machine; progress goes to the error stream.
+    """
+
+    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
+    policy: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    baselines: Annotated[
+        str | None, tyro.conf.arg(metavar="NAME,NAME", help_behavior_hint="(default: all of them)")
+    ] = None
+    tune_trials: int = 16
+    random_trials: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: no such arm)")] = None
+    seeds: int = 10
+    workers: int = 2
+    executor: Literal["local", "inline"] = "local"
+    out: Annotated[
+        Path | None,
+        tyro.conf.arg(
+            metavar="DIR", help_behavior_hint="(default: compare, beside the policy's search; else a new one)"
+        ),
+    ] = None
+    seed: int = 0
+    timeout: Annotated[float | None, tyro.conf.arg(help_behavior_hint="(default: never)")] = None
+    json: bool = False
+
+    def run(self) -> None:
+        """Compare, and say what that shows."""
+        policy = loaded_policy(self.policy)
+        from autodropout.cli.contest import Contest, hold
+        from autodropout.tasks.registry import task_named
+
+        task = task_named(self.task)
+        out = self._directory()
+        contest = Contest(
+            task=task,
+            policy=policy,
+            baselines=_names(self.baselines, ("none", *(baseline.name for baseline in task.baselines))),
+            tune_trials=self.tune_trials,
+            random_trials=self.random_trials,
+            seeds=self.seeds,
+            workers=self.workers,
+            executor=self.executor,
+            out=out,
+            seed=self.seed,
+            timeout=self.timeout,
+            command=self._command(out),
+        )
+        hold(contest, json=self.json)
+
+    def _directory(self) -> Path:
+        from autodropout.engine.ledger_schema import LEDGER_FILE
+
+        if self.out is not None:
+            return self.out
+        beside = self.policy.parent
+        return (
+            beside / "compare" if (beside / LEDGER_FILE).is_file() else new_directory(f"{self.task}-compare")
+        )
+
+    def _command(self, out: Path) -> str:
+        """Return the command line that goes on with this comparison."""
+        words = ["autodropout", "compare", self.task]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in _NEVER_REPEATED and (field.default is MISSING or value != field.default):
+                words += [f"--{field.name.replace('_', '-')}", str(value)]
+        return shlex.join([*words, "--out", str(out)])
+
+
+def _names(asked: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    from autodropout.errors import UsageError
+
+    if asked is None:
+        return known
+    names = tuple(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        what = f"there is no baseline {unknown[0]!r}" if unknown else "no baseline is named"
+        raise UsageError(f"{what}; choose from {', '.join(known)}")
+    return names
