@@ -193,8 +193,7 @@ def test_following_ends_with_the_study(tmp_path):
     def work(seconds):
         seen.append((seconds, (tmp_path / "report.html").read_text(encoding="utf8")))
         writer.run([Run(reward=0.5)])
-        if len(seen) == 3:
-            writer.enter("done")
+        writer.enter("done" if len(seen) == 3 else "confirm")
 
     path = follow_report(tmp_path, seconds=2.0, sleep=work)
     writer.close()

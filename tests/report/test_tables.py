@@ -12,7 +12,7 @@ NAN = float("nan")
 
 
 def test_rows_are_best_first_and_without_a_reward_last(tmp_path):
-    record_study(tmp_path, [Run(reward=r) for r in (0.5, NAN, 0.9, None, 0.9)])
+    record_study(tmp_path, [Run(reward=r) for r in (-0.5, NAN, 0.9, None, 0.9)])
     rows = trial_rows(read_record(tmp_path))
     assert [row.trial for row in rows] == [3, 5, 1, 2, 4]
     assert [row.diverged for row in rows] == [False, False, False, True, False]
