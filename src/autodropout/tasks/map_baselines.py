@@ -16,8 +16,11 @@ from autodropout.baselines import (
 )
 from autodropout.tasks.base import Baseline
 
-_RATES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
-_LAST_BLOCK_RATES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+Kind = Callable[[float], nn.Module]
+
+# Single units and single branches are the mildest things to drop, and bear the highest rates.
+_HIGH = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+_LOW = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 
 
 def map_baselines(
@@ -34,27 +37,24 @@ def map_baselines(
         branch_ends: Names of the last modules of the residual branches, from first to last.
         block_size: Side of DropBlock's blocks in pixels, the same everywhere as in its paper.
     """
-    kinds: dict[str, Callable[[float], nn.Module]] = {
-        "dropout": Dropout,
-        "spatial-dropout": SpatialDropout,
-        "dropblock": partial(DropBlock, block_size=block_size),
-    }
+    blocks = partial(DropBlock, block_size=block_size)
     return (
-        *(
-            Baseline(name=name, strengths=_RATES, put=partial(_put, sites=tuple(sites), kind=kind))
-            for name, kind in kinds.items()
-        ),
+        _everywhere("dropout", _HIGH, sites, Dropout),
+        _everywhere("spatial-dropout", _LOW, sites, SpatialDropout),
+        _everywhere("dropblock", _LOW, sites, blocks),
         Baseline(
             name="stochastic-depth",
-            strengths=_LAST_BLOCK_RATES,
+            strengths=_HIGH,
             put=partial(_put_depth, branch_ends=tuple(branch_ends)),
         ),
     )
 
 
-def _put(
-    model: nn.Module, strength: float, *, sites: Sequence[str], kind: Callable[[float], nn.Module]
-) -> Placed:
+def _everywhere(name: str, strengths: tuple[float, ...], sites: Sequence[str], kind: Kind) -> Baseline:
+    return Baseline(name=name, strengths=strengths, put=partial(_put, sites=tuple(sites), kind=kind))
+
+
+def _put(model: nn.Module, strength: float, *, sites: Sequence[str], kind: Kind) -> Placed:
     return on_sites(model, sites, lambda _: kind(strength))
 
 

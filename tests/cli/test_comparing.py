@@ -1,0 +1,271 @@
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from autodropout.cli import main
+from autodropout.cli.account import tables
+from autodropout.comparison import read_comparison
+from autodropout.engine.control import request
+from autodropout.engine.study import Study
+from autodropout.pattern import ConvPattern
+from autodropout.policy import Policy
+
+ONE_SITE = Policy({"a": ConvPattern(height=1, width=1)})
+FEW = ("--executor", "inline", "--tune-trials", "6", "--seeds", "3")
+
+
+@pytest.fixture
+def policy(toy) -> str:
+    ONE_SITE.save("mine.json")
+    return "mine.json"
+
+
+def compared(policy: str, *more: str) -> int:
+    return main(["compare", "toy", "--policy", policy, *FEW, *more])
+
+
+def failed(capsys, code: int, *arguments: str) -> str:
+    """Run what must fail with this code and one line; return the line without "error: "."""
+    assert main(["compare", *arguments]) == code
+    text = capsys.readouterr().err
+    assert text.startswith("error: ")
+    assert text.count("\n") == 1
+    return text[7:-1]
+
+
+def test_a_whole_comparison(capsys, toy, policy):
+    assert compared(policy, "--out", "x") == 0
+    text = capsys.readouterr().out
+    tuned = (
+        "dropout: strength 0.2, mean reward 0.0000 (tuned in 6 trials: 3 strengths on 2 seeds)",
+        "blocks: strength 0.25, mean reward -0.0500 (tuned in 6 trials: 3 strengths on 2 seeds)",
+    )
+    for line in (
+        "Tuning dropout on validation: 3 strengths on 2 seeds each",
+        *tuned,
+        "tuning 6/6, 0 running, 0 failed",
+        "Comparing 4 arms on 3 seeds each in x",
+        "comparing 12/12, 0 running, 0 failed",
+        "Saved: x/comparison.json, x/comparison.md, x/comparison.tex",
+    ):
+        assert line in text.splitlines()
+    comparison = read_comparison("x")
+    assert [row.name for row in comparison.rows] == ["none", "dropout 0.2", "blocks 0.25", "policy"]
+    assert comparison.figure == "accuracy"
+    assert {row.parameters for row in comparison.rows} == {4.0}
+    policy_row = comparison.rows[-1]
+    assert policy_row.against in ("none", "dropout 0.2", "blocks 0.25")
+    assert "policy" not in {row.against for row in comparison.rows}
+    said = " ".join(text.split())
+    assert all(" ".join(sentence.split()) in said for sentence in comparison.conclusions)
+    markdown, latex = Path("x/comparison.md").read_text(), Path("x/comparison.tex").read_text()
+    assert markdown.startswith(
+        "# Comparison on toy\n\ncounts sites.\n\n```\nautodropout compare toy --policy"
+    )
+    assert comparison.to_markdown() in markdown
+    assert comparison.to_latex() in latex
+    for line in tuned:
+        assert f"- {line}\n" in markdown
+        assert f"% {line}\n" in latex
+
+
+def test_every_run_is_trained_once_on_seeds_of_its_own(toy, policy):
+    assert compared(policy, "--out", "x") == 0
+    assert toy.evaluated == 2 * 6 + 4 * 3
+    tuning, comparing = toy.seeds[:12], toy.seeds[12:]
+    assert not set(tuning) & set(comparing)
+    assert len(set(comparing)) == 3
+    assert set(comparing) == set(read_comparison("x").seeds)
+
+
+def test_json_for_a_machine(capsys, toy, policy):
+    assert compared(policy, "--out", "x", "--json") == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert "Tuning dropout" in captured.err
+    assert document == json.loads(Path("x/comparison.json").read_text())
+    assert (document["schema"], document["task"]) == (1, "toy")
+    assert Policy.from_json(json.dumps(document["policy"])) == ONE_SITE
+    assert document["random"] is None
+    first, second = document["tuning"]
+    assert (first["baseline"], first["strength"], first["trials"], first["seeds"]) == ("dropout", 0.2, 6, 2)
+    assert second["tried"] == [
+        {"strength": 0.1, "reward": pytest.approx(-0.1)},
+        {"strength": 0.25, "reward": pytest.approx(-0.05)},
+        {"strength": 0.4, "reward": pytest.approx(-0.2)},
+    ]
+    assert document["comparison"] == json.loads(read_comparison("x").to_json())
+    assert "versions" in document
+    assert "processors" in document["machine"]
+
+
+def test_only_some_baselines(toy, policy):
+    assert compared(policy, "--out", "x", "--baselines", "dropout, none,dropout") == 0
+    assert [row.name for row in read_comparison("x").rows] == ["dropout 0.2", "none", "policy"]
+    assert [path.name for path in Path("x/tune").iterdir()] == ["dropout"]
+
+
+def test_only_none_needs_no_tuning(toy, policy):
+    assert compared(policy, "--out", "x", "--baselines", "none") == 0
+    assert toy.evaluated == 2 * 3
+
+
+def test_an_arm_of_equal_budget(capsys, toy, policy):
+    assert compared(policy, "--out", "x", "--random-trials", "5", "--baselines", "none") == 0
+    study = Study.open("x/random")
+    assert (study.record.searcher, len(study.trials)) == ("random", 5 + 4)
+    document = json.loads(Path("x/comparison.json").read_text())
+    assert document["random"] == {
+        "trials": 5,
+        "confirmations": 4,
+        "policy": json.loads(study.best.policy.to_json()),
+    }
+    assert [row.name for row in read_comparison("x").rows] == ["none", "random", "policy"]
+    note = "random: the best of 5 random policies, confirmed in 4 trials"
+    assert note in Path("x/comparison.md").read_text()
+
+
+def test_beside_its_search_by_default_and_elsewhere_in_a_new_directory(toy, policy):
+    assert main(["search", "toy", "--executor", "inline", "--out", "runs/mine"]) == 0
+    for path in ("runs/mine/best.json", policy, policy):
+        Policy({"b": ConvPattern(height=2, width=2)}).save(path)
+        assert compared(path, "--baselines", "none") == 0
+    assert read_comparison("runs/mine/compare").finished
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["mine", "toy-compare", "toy-compare-2"]
+
+
+def test_going_on_trains_nothing_twice_and_seeds_may_grow(toy, policy):
+    assert compared(policy, "--out", "x", "--random-trials", "2") == 0
+    spent = toy.evaluated
+    assert compared(policy, "--out", "x", "--random-trials", "2") == 0
+    assert toy.evaluated == spent
+    assert compared(policy, "--out", "x", "--random-trials", "2", "--seeds", "5") == 0
+    assert toy.evaluated == spent + 5 * 2
+
+
+@pytest.mark.parametrize("after", [3, 14])
+def test_an_interrupt_says_how_to_go_on(capsys, toy, policy, after):
+    toy.trouble, toy.trouble_after = KeyboardInterrupt(), after
+    assert compared(policy, "--out", "my runs/x", "--seed", "7") == 130
+    captured = capsys.readouterr()
+    before, _, line = captured.out.splitlines()[-1].partition(" Go on with: ")
+    assert before == "Stopped; nothing is lost."
+    assert captured.err == ""
+    assert not Path("my runs/x/comparison.json").exists()
+    assert line == (
+        "autodropout compare toy --policy mine.json --tune-trials 6 --seeds 3 --executor inline --seed 7 "
+        "--out 'my runs/x'"
+    )
+    toy.trouble = None
+    assert main(shlex.split(line)[1:]) == 0
+    assert toy.evaluated == 2 * 6 + 4 * 3 + 1  # the one that was interrupted ran twice
+    assert Path("my runs/x/comparison.json").exists()
+
+
+@pytest.mark.parametrize("where", ["x/tune/dropout", "x/random", "x"])
+def test_a_stop_from_outside_is_no_failure(capsys, toy, policy, monkeypatch, where):
+    original = toy.result
+
+    def result(reward, seed):
+        if Path(where, "study.db").exists():
+            request(where, "stop")
+        return original(reward, seed)
+
+    monkeypatch.setattr(toy, "result", result)
+    assert compared(policy, "--out", "x", "--random-trials", "2") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("Stopped on request. Go on with: autodropout compare toy --policy mine.json ")
+    assert not Path("x/comparison.json").exists()
+
+
+WRONG = [
+    (["--baselines", "none,drop"], "there is no baseline 'drop'; choose from none, dropout, blocks"),
+    (["--baselines", " ,"], "no baseline is named; choose from none, dropout, blocks"),
+    (["--seeds", "1"], "seeds is 1; expected at least 2"),
+    (["--tune-trials", "3"], "tune_trials is 3; expected at least 4"),
+    (["--random-trials", "0"], "random_trials is 0; expected at least 1"),
+    (["--workers", "0"], "workers is 0; expected at least 1"),
+    (["--seed=-1"], f"seed is -1; expected a whole number from 0 to {2**63 - 1}"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "text"), WRONG, ids=lambda value: " ".join(value)[:20])
+def test_wrong_use(capsys, toy, policy, arguments, text):
+    assert failed(capsys, 2, "toy", "--policy", policy, "--executor", "inline", *arguments) == text
+    assert toy.evaluated == 0
+
+
+@pytest.mark.parametrize(
+    ("sites", "text"),
+    [
+        (
+            {"layer1.*": ConvPattern(height=1, width=1)},
+            "the policy's key 'layer1.*' matches no site; The model's sites are \"a\", \"b\"",
+        ),
+        ({}, "the policy drops nothing, which is the baseline 'none'; name another policy"),
+        (
+            {"a": ConvPattern(height=0, width=0)},
+            "the policy drops nothing, which is the baseline 'none'; name another policy",
+        ),
+    ],
+)
+def test_a_policy_that_does_not_fit(capsys, toy, sites, text):
+    Policy(sites).save("other.json")
+    assert failed(capsys, 2, "toy", "--policy", "other.json", *FEW) == text
+    assert toy.evaluated == 0
+
+
+def test_files_that_hold_no_policy(capsys, toy, policy):
+    Path("bad.json").write_text("{}")
+    assert failed(capsys, 2, "toy", "--policy", "gone.json").startswith("gone.json cannot be read (No such")
+    assert failed(capsys, 2, "toy", "--policy", ".").startswith(". is a directory; expected a policy's JSON")
+    failed(capsys, 2, "toy", "--policy", "bad.json")
+    assert failed(capsys, 2, "nope", "--policy", policy).startswith("there is no task 'nope'")
+    toy.lacking = "download it"
+    assert failed(capsys, 2, "toy", "--policy", policy) == "download it"
+
+
+def test_directories_of_something_else(capsys, toy, policy):
+    assert main(["search", "toy", "--executor", "inline", "--out", "s"]) == 0
+    capsys.readouterr()
+    spent = toy.evaluated
+    arguments = ("toy", "--policy", policy, *FEW, "--out")
+    assert failed(capsys, 2, *arguments, "s") == "s holds a search; name another directory for the comparison"
+    assert toy.evaluated == spent
+    assert compared(policy, "--out", "x") == 0
+    capsys.readouterr()
+    Policy({"b": ConvPattern(height=1, width=1)}).save("other.json")
+    assert main(["compare", "toy", "--policy", "other.json", *FEW, "--out", "x"]) == 2
+    assert "x holds a comparison with arm 'policy' = " in capsys.readouterr().err
+    assert main(["compare", "toy", "--policy", policy, *FEW, "--out", "x", "--baselines", "none"]) == 2
+    assert "x holds a comparison with arms ['none', 'dropout 0.2'" in capsys.readouterr().err
+
+
+def test_trials_that_raise(capsys, toy, policy):
+    toy.trouble = ValueError("boom")
+    assert compared(policy, "--out", "x") == 1
+    assert "3 trials in a row raised (ValueError: boom)" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written(capsys, toy, policy):
+    Path("x/comparison.json").mkdir(parents=True)
+    assert compared(policy, "--out", "x") == 2
+    assert capsys.readouterr().err == (
+        "error: x/comparison.json cannot be written (Is a directory); make room or mend its rights\n"
+    )
+    assert not list(Path("x").glob("comparison.json.*"))
+
+
+def test_the_table_is_split_where_it_does_not_fit(toy, policy):
+    assert compared(policy, "--out", "x") == 0
+    comparison = read_comparison("x")
+    (whole,) = tables(comparison, 140)
+    assert len(whole.columns) == 11
+    figures, differences = tables(comparison, 139)
+    heads = [[str(column.header) for column in table.columns] for table in (figures, differences)]
+    assert heads == [
+        ["arm", "accuracy", "deviation", "95% interval", "seconds", "parameters"],
+        ["arm", "difference", "95% interval", "against", "p (Holm)"],
+    ]
