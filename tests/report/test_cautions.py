@@ -64,6 +64,11 @@ def test_a_searcher_that_did_not_learn_is_told(tmp_path):
     assert "did not visibly learn: the last 8 trials have mean reward 0.515" in finished(tmp_path, runs)
 
 
+def test_a_short_search_is_not_blamed_for_not_learning(tmp_path):
+    runs = [Run(reward=0.5 + 0.01 * (i % 4), seconds=2.0 + (i % 5)) for i in range(11)]
+    assert "learn" not in finished(tmp_path, runs)
+
+
 def test_random_search_is_not_blamed_for_not_learning(tmp_path):
     runs = [Run(reward=0.5 + 0.01 * (i % 4)) for i in range(20)]
     assert "learn" not in finished(tmp_path, runs, searcher="random")

@@ -93,7 +93,8 @@ def _not_ahead(record: Record, progress: Progress) -> str | None:
     if random.whole or random.summary is None or random.summary.high is None or not progress.mean:
         return None
     last = progress.mean[-1].summary
-    if last.mean > random.summary.high or record.study.phase == "search":
+    learned = len(progress.rewards) - random.summary.n
+    if record.study.phase == "search" or learned < progress.window or last.mean > random.summary.high:
         return None
     return (
         f"The searcher did not visibly learn: the last {last.n} trials have mean reward {last.mean:.4g}, "
