@@ -108,6 +108,7 @@ class Loop:
                 self._unsettled -= 1
                 self._settle(trial, outcome)
                 advance()
+                self._start()
         return True
 
     def cancel(self) -> None:
