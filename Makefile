@@ -1,4 +1,5 @@
-# make search    a virtual environment, the package, and a search on handwritten digits
+# make search    a virtual environment, the package, and a search on handwritten digits: its policy against
+#                no dropout and tuned Dropout, and a report (make search OUT=runs/mine ARGS="--seed 1")
 # make test      the test suite (make test-all: the slow tests, too)
 # make report-test   a report in headless Chromium, both widths and schemes; pictures in build/screenshots
 # make lint      ruff and mypy
@@ -13,6 +14,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+OUT ?= runs/digits
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,9 @@ help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 search: $(VENV)/.installed
-	$(BIN)/autodropout search digits $(ARGS)
+	$(BIN)/autodropout search digits --out $(OUT) $(ARGS)
+	$(BIN)/autodropout compare digits --policy $(OUT)/best.json --baselines none,dropout --tune-trials 8 --seeds 8
+	$(BIN)/autodropout report $(OUT)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
