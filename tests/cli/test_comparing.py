@@ -1,5 +1,6 @@
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,12 @@ import pytest
 from autodropout.cli import main
 from autodropout.cli.account import tables
 from autodropout.comparison import read_comparison
+from autodropout.conclusions import conclusion
 from autodropout.engine.control import request
 from autodropout.engine.study import Study
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
+from autodropout.significance import paired_difference
 
 ONE_SITE = Policy({"a": ConvPattern(height=1, width=1)})
 FEW = ("--executor", "inline", "--tune-trials", "6", "--seeds", "3")
@@ -57,7 +60,6 @@ def test_a_whole_comparison(capsys, toy, policy):
     assert {row.parameters for row in comparison.rows} == {4.0}
     policy_row = comparison.rows[-1]
     assert policy_row.against in ("none", "dropout 0.2", "blocks 0.25")
-    assert "policy" not in {row.against for row in comparison.rows}
     said = " ".join(text.split())
     assert all(" ".join(sentence.split()) in said for sentence in comparison.conclusions)
     markdown, latex = Path("x/comparison.md").read_text(), Path("x/comparison.tex").read_text()
@@ -69,6 +71,14 @@ def test_a_whole_comparison(capsys, toy, policy):
     for line in tuned:
         assert f"- {line}\n" in markdown
         assert f"% {line}\n" in latex
+
+
+def test_baselines_are_measured_against_each_other_even_if_the_policy_is_best(toy, policy, monkeypatch):
+    monkeypatch.setattr(toy, "evaluate", lambda policy, seed: toy.result(2.0 * len(policy.sites), seed))
+    assert compared(policy, "--out", "x") == 0
+    rows = {row.name: row for row in read_comparison("x").rows}
+    assert rows["policy"].summary.mean > max(rows[name].summary.mean for name in rows if name != "policy") + 1
+    assert {rows[name].against for name in rows} <= {"none", "dropout 0.2", "blocks 0.25"}
 
 
 def test_every_run_is_trained_once_on_seeds_of_its_own(toy, policy):
@@ -117,14 +127,23 @@ def test_an_arm_of_equal_budget(capsys, toy, policy):
     study = Study.open("x/random")
     assert (study.record.searcher, len(study.trials)) == ("random", 5 + 4)
     document = json.loads(Path("x/comparison.json").read_text())
+    comparison = read_comparison("x")
+    paired = paired_difference(comparison.values["policy"], comparison.values["random"])
     assert document["random"] == {
         "trials": 5,
         "confirmations": 4,
         "policy": json.loads(study.best.policy.to_json()),
+        "policy_minus_random": asdict(paired),
     }
-    assert [row.name for row in read_comparison("x").rows] == ["none", "random", "policy"]
-    note = "random: the best of 5 random policies, confirmed in 4 trials"
-    assert note in Path("x/comparison.md").read_text()
+    assert [(row.name, row.against) for row in comparison.rows] == [
+        ("none", None),
+        ("random", "none"),
+        ("policy", "none"),
+    ]
+    verdict = f"Search against chance: {conclusion('policy', 'random', paired)}"
+    assert " ".join(verdict.split()) in " ".join(capsys.readouterr().out.split())
+    notes = ("random: the best of 5 random policies, confirmed in 4 trials", verdict)
+    assert Path("x/comparison.md").read_text().endswith("".join(f"- {note}\n" for note in notes))
 
 
 def test_beside_its_search_by_default_and_elsewhere_in_a_new_directory(toy, policy):

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.table import Table
@@ -12,11 +12,16 @@ from rich.text import Text
 from autodropout.comparison import Comparison
 from autodropout.comparison.tuning import Tuned
 from autodropout.comparison.writing import cells
+from autodropout.conclusions import conclusion
 from autodropout.engine.provenance import machine, versions
 from autodropout.errors import UsageError
 from autodropout.policy import Policy
+from autodropout.significance import Paired, paired_difference
 
 SCHEMA = 1
+POLICY, RANDOM = "policy", "random"
+"""Names of the arms that are no baselines."""
+
 _STEM = "comparison"
 _WIDE = 140
 # Columns of comparison.writing.cells, where all of them do not fit side by side. The number of runs is
@@ -51,7 +56,7 @@ class Account:
         policy: What was compared.
         tuned: The baselines that have a strength.
         random: The arm of equal budget, if there is one.
-        comparison: What was found.
+        comparison: What was found; its arms ``"policy"`` and ``"random"`` are those above.
     """
 
     task: str
@@ -62,9 +67,20 @@ class Account:
     random: RandomSearch | None
     comparison: Comparison
 
+    @property
+    def against_random(self) -> str | None:
+        """What the seeds show of the policy against random search, a question of its own; None without it.
+
+        The test is the only one of its kind, so its p-value is not adjusted for those of the table.
+        """
+        paired = self._paired()
+        if paired is None:
+            return None
+        higher = self.comparison.higher_is_better
+        return f"Search against chance: {conclusion(POLICY, RANDOM, paired, higher_is_better=higher)}"
+
     def to_json(self) -> str:
         """Return everything as strict JSON with a schema number."""
-        random = self.random
         plain = {
             "schema": SCHEMA,
             "task": self.task,
@@ -73,13 +89,7 @@ class Account:
             "machine": machine(),
             "policy": json.loads(self.policy.to_json()),
             "tuning": [_plain(tuned) for tuned in self.tuned],
-            "random": None
-            if random is None
-            else {
-                "trials": random.trials,
-                "confirmations": random.confirmations,
-                "policy": json.loads(random.policy.to_json()),
-            },
+            "random": self._plain_random(),
             "comparison": json.loads(self.comparison.to_json()),
         }
         return json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
@@ -94,6 +104,28 @@ class Account:
         """Return the table (package booktabs), everything else as comments."""
         return self.comparison.to_latex() + "".join(f"% {note}\n" for note in self._notes())
 
+    def _paired(self) -> Paired | None:
+        values = self.comparison.values
+        if self.random is None:
+            return None
+        both = [
+            (mine, theirs)
+            for mine, theirs in zip(values[POLICY], values[RANDOM], strict=True)
+            if mine is not None and theirs is not None
+        ]
+        return paired_difference(*zip(*both, strict=True)) if both else None
+
+    def _plain_random(self) -> dict[str, object] | None:
+        if self.random is None:
+            return None
+        paired = self._paired()
+        return {
+            "trials": self.random.trials,
+            "confirmations": self.random.confirmations,
+            "policy": json.loads(self.random.policy.to_json()),
+            "policy_minus_random": None if paired is None else asdict(paired),
+        }
+
     def _notes(self) -> Iterator[str]:
         yield from map(str, self.tuned)
         if self.random is not None:
@@ -101,6 +133,8 @@ class Account:
                 f"random: the best of {self.random.trials} random policies, confirmed in "
                 f"{self.random.confirmations} trials"
             )
+        if self.against_random is not None:
+            yield self.against_random
 
 
 def save(account: Account, out: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import Literal
 from rich.console import Console
 
 from autodropout.applying import match
-from autodropout.cli.account import Account, RandomSearch, save, tables
+from autodropout.cli.account import POLICY, RANDOM, Account, RandomSearch, save, tables
 from autodropout.cli.watching import Watch
 from autodropout.comparison import Comparison, compare
 from autodropout.comparison.arms import Arm
@@ -25,7 +25,6 @@ from autodropout.tasks.base import Baseline, Task
 NONE = "none"
 """The baseline that changes nothing."""
 
-_POLICY, _RANDOM = "policy", "random"
 _LEAST_SEEDS = 2
 
 
@@ -96,17 +95,19 @@ def hold(contest: Contest, *, json: bool) -> None:
     if json:
         Console(highlight=False, soft_wrap=True).print(account.to_json(), markup=False, end="")
     else:
-        _show(console, account.comparison)
+        _show(console, account)
         console.print(f"Saved: {', '.join(map(str, saved))}", soft_wrap=True)
 
 
-def _show(console: Console, comparison: Comparison) -> None:
+def _show(console: Console, account: Account) -> None:
     console.print()
-    for table in tables(comparison, console.width):
+    for table in tables(account.comparison, console.width):
         console.print(table)
         console.print()
-    for sentence in comparison.conclusions:
+    for sentence in account.comparison.conclusions:
         console.print(sentence, markup=False)
+    if account.against_random is not None:
+        console.print(account.against_random, markup=False)
     console.print()
 
 
@@ -123,7 +124,7 @@ def _account(contest: Contest, console: Console) -> Account:
             strength = tuned[name].strength
             arms[f"{name} {strength:g}"] = partial(task.train, known[name].at(strength))
     if random is not None:
-        arms[_RANDOM] = random.policy
+        arms[RANDOM] = random.policy
     return Account(
         task=task.name,
         summary=task.summary,
@@ -195,9 +196,9 @@ def _compared(contest: Contest, arms: dict[str, Arm], console: Console) -> Compa
     with Watch(console, title, "comparing") as watch:
         found = compare(
             contest.task.evaluate,
-            {**arms, _POLICY: contest.policy},
+            {**arms, POLICY: contest.policy},
             seeds=contest.seeds,
-            baselines=tuple(arms),
+            baselines=[name for name in arms if name != RANDOM],
             workers=contest.workers,
             out=contest.out,
             executor=contest.executor,
