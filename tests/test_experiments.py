@@ -1,0 +1,79 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from autodropout.cli import _parsed
+from autodropout.policy import Policy
+from autodropout.tasks.registry import task_named
+
+ROOT = Path(__file__).parents[1]
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+digits = load("digits")
+
+
+def test_digits_searches_and_compares_on_an_equal_budget():
+    search, compare = (_parsed(arguments) for arguments in digits.commands(Path("runs/x"), 3))
+    assert (search.task, search.out, search.workers) == ("digits", Path("runs/x"), 3)
+    assert (compare.task, compare.policy, compare.workers) == ("digits", Path("runs/x/best.json"), 3)
+    assert (compare.seeds, compare.baselines, compare.out) == (20, None, None)
+    assert compare.random_trials == task_named("digits").budget.trials
+
+
+def test_digits_keeps_what_was_found(tmp_path):
+    def command(arguments):
+        for name in digits.FILES:
+            path = tmp_path / "out" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+        return 0
+
+    assert digits.run(tmp_path / "out", 2, tmp_path / "results", command) == 0
+    found = {path.name: path.read_text() for path in (tmp_path / "results").iterdir()}
+    assert found == {Path(name).name: name for name in digits.FILES}
+
+
+def test_digits_stops_at_the_first_command_that_fails(tmp_path):
+    asked = []
+    code = digits.run(tmp_path, 2, tmp_path / "results", lambda arguments: asked.append(arguments) or 130)
+    assert (code, len(asked)) == (130, 1)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return json.loads((ROOT / "results/digits/comparison.json").read_text(encoding="utf8"))
+
+
+def test_the_committed_comparison_is_that_of_the_experiment(committed):
+    task = task_named("digits")
+    assert committed["task"] == "digits"
+    assert Policy.load(ROOT / "results/digits/best.json") == Policy.from_json(json.dumps(committed["policy"]))
+    assert {tuned["baseline"] for tuned in committed["tuning"]} == {b.name for b in task.baselines}
+    assert committed["random"]["trials"] == task.budget.trials
+    comparison = committed["comparison"]
+    assert comparison["finished"]
+    assert len(comparison["seeds"]) == 20
+    assert {arm["missing"] for arm in comparison["arms"]} == {0}
+    _, compare = digits.commands(digits.OUT, 2)
+    mine = vars(_parsed(committed["command"].split()[1:])) | {"out": None}
+    assert mine == vars(_parsed(compare))
+
+
+def test_the_documentation_shows_the_committed_table(committed):
+    table = (ROOT / "results/digits/comparison.md").read_text(encoding="utf8")
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + len(committed["comparison"]["arms"])
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8")
+    for arm in committed["comparison"]["arms"]:
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
+        assert f"{arm['mean']:.4f}" in line
