@@ -77,3 +77,27 @@ def test_the_documentation_shows_the_committed_table(committed):
     for arm in committed["comparison"]["arms"]:
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
         assert f"{arm['mean']:.4f}" in line
+
+
+def test_weight_decay_is_the_one_baseline(tmp_path, monkeypatch):
+    asked = {}
+    module = load("digits_weight_decay")
+    monkeypatch.setattr(
+        module, "compare", lambda evaluate, arms, **options: asked.update(arms=arms, **options)
+    )
+    policy = Policy.load(ROOT / "results/digits/best.json")
+    module.run(policy, tmp_path)
+    decayed = asked["arms"]["weight decay 0.03"]
+    assert decayed.func.__self__.weight_decay == 0.03
+    assert decayed.args == (Policy({}),)
+    assert asked["arms"]["policy and weight decay 0.03"].args == (policy,)
+    assert (asked["baselines"], asked["seeds"]) == (["weight decay 0.03"], 20)
+
+
+def test_the_documentation_shows_the_committed_weight_decay():
+    committed = json.loads((ROOT / "results/digits/weight_decay.json").read_text(encoding="utf8"))
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8").split("### Beside weight decay")[1]
+    assert committed["comparison"]["finished"]
+    for arm in committed["comparison"]["arms"]:
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
+        assert f"{arm['mean']:.4f} | {arm['deviation']:.4f}" in line
