@@ -74,7 +74,7 @@ def test_refusals():
         with pytest.raises(UsageError, match=f"batch is {batch}; expected a whole number >= 1"):
             RandomSearcher(small_space(), batch=batch)
     searcher = RandomSearcher(small_space())
-    with pytest.raises(LedgerError, match="is not of a random searcher"):
+    with pytest.raises(LedgerError, match="is not of the searcher 'random'"):
         searcher.restore(b'{"updates": -1}')
     with pytest.raises(LedgerError, match="is damaged"):
         searcher.restore(b"\xff\xff")

@@ -36,7 +36,8 @@ def test_settings_override_the_preset_and_batch_overrides_both():
 
 def test_refuses_an_unknown_name():
     with pytest.raises(
-        UsageError, match="there is no searcher 'grid'; choose one of reinforce, reinforce-paper, random"
+        UsageError,
+        match="there is no searcher 'grid'; choose one of reinforce, reinforce-paper, categorical,",
     ):
         make_searcher("grid", SPACE, seed=0, trials=48)
 

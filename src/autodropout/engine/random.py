@@ -1,13 +1,12 @@
 """Random search: the baseline that every searcher has to beat."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from random import Random
 
 from autodropout.engine.base import Proposal, Scored
+from autodropout.engine.bookkeeping import check_number, checked_whole, figures_of, read_state, write_state
 from autodropout.engine.seeds import derived_seed
-from autodropout.errors import LedgerError, UsageError
 from autodropout.space import Space
 
 
@@ -34,15 +33,14 @@ class RandomSearcher:
     """
 
     def __init__(self, space: Space, *, seed: int = 0, batch: int = 1, biased: bool = False) -> None:
-        if not isinstance(batch, int) or batch < 1:
-            raise UsageError(f"batch is {batch!r}; expected a whole number >= 1")
-        self._space, self._seed, self._batch, self._biased = space, seed, batch, biased
+        self._space, self._seed, self._biased = space, seed, biased
+        self._batch = checked_whole("batch", batch, 1)
         self._updates = 0
 
     @property
     def name(self) -> str:
-        """Word for it on the command line."""
-        return "random"
+        """``"random"``, or ``"random-biased"``."""
+        return "random-biased" if self._biased else "random"
 
     @property
     def batch(self) -> int:
@@ -74,30 +72,21 @@ class RandomSearcher:
         Raises:
             UsageError: There are not ``batch`` trials.
         """
-        if len(trials) != self._batch:
-            raise UsageError(f"got {len(trials)} trials to learn from; an update takes exactly {self._batch}")
+        check_number(trials, self._batch)
         self._updates += 1
-        mean = sum(trial.reward for trial in trials) / len(trials)
-        return {"mean_reward": mean, "updates": float(self._updates)}
+        return figures_of(trials, self._updates)
 
     def snapshot(self) -> bytes:
         """Return the number of updates as JSON: it is the whole state."""
-        return json.dumps({"updates": self._updates}).encode()
+        return write_state(self.name, {"updates": self._updates})
 
     def restore(self, snapshot: bytes) -> None:
         """Take the state back.
 
         Raises:
-            LedgerError: This is no snapshot of a random searcher.
+            LedgerError: This is no snapshot of such a searcher.
         """
-        try:
-            match json.loads(snapshot):
-                case {"updates": int(updates)} if updates >= 0:
-                    self._updates = updates
-                    return
-        except ValueError as error:
-            raise LedgerError(f"the searcher's snapshot is damaged ({error}); replay its updates") from error
-        raise LedgerError("the searcher's snapshot is not of a random searcher; replay its updates")
+        self._updates = read_state(snapshot, self.name, ("updates",))["updates"]
 
 
 def _log(probability: float) -> float:

@@ -5,11 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 from autodropout.engine.base import Searcher
+from autodropout.engine.evolution import EvolutionSearcher
+from autodropout.engine.knobs import KnobSearcher
 from autodropout.engine.random import RandomSearcher
 from autodropout.engine.reinforce import Reinforce
 from autodropout.engine.reinforce_settings import ReinforceSettings
+from autodropout.engine.tpe import TpeSearcher
 from autodropout.errors import UsageError
 from autodropout.space import Space
+
+_Maker = Callable[[Space, int, int, dict[str, Any]], Searcher]
 
 
 def make_searcher(
@@ -26,7 +31,10 @@ def make_searcher(
     With the ``settings`` of a searcher and its seed it builds the same one again, whatever ``trials``.
 
     Args:
-        name: ``"reinforce"`` (for the number of trials at hand), ``"reinforce-paper"`` or ``"random"``.
+        name: ``"reinforce"`` (for the number of trials at hand), ``"reinforce-paper"``, ``"categorical"``
+            (REINFORCE without the Transformer: every decision has a distribution of its own), ``"random"``
+            (uniform), ``"random-biased"`` (from the starting bias, sites off at one half),
+            ``"evolution"``, ``"tpe"`` or ``"knobs"``.
         space: What to decide.
         seed: Seed of all its randomness.
         trials: Trials of the whole search: M and step sizes are chosen by it.
@@ -57,13 +65,25 @@ def _reinforce_paper(space: Space, seed: int, trials: int, settings: dict[str, A
     return Reinforce(space, seed=seed, settings=preset, name="reinforce-paper")
 
 
-def _random(space: Space, seed: int, trials: int, settings: dict[str, Any]) -> Searcher:  # noqa: ARG001
-    return RandomSearcher(space, seed=seed, **settings)
+def _categorical(space: Space, seed: int, trials: int, settings: dict[str, Any]) -> Searcher:
+    # A head that begins at zero and never moves leaves the free bias alone in the logits.
+    preset = replace(ReinforceSettings.default(trials, batch=settings.get("batch")), **_NO_NETWORK)
+    return Reinforce(space, seed=seed, settings=replace(preset, **settings), name="categorical")
 
 
-_MAKERS: Mapping[str, Callable[[Space, int, int, dict[str, Any]], Searcher]] = {
+def _simple(make: Callable[..., Searcher], **preset: object) -> _Maker:
+    return lambda space, seed, trials, settings: make(space, seed=seed, **preset | settings)  # noqa: ARG005
+
+
+_NO_NETWORK: Mapping[str, Any] = {"learning_rate": 0.0, "layers": 1, "width": 1, "heads": 1}
+_MAKERS: Mapping[str, _Maker] = {
     "reinforce": _reinforce,
     "reinforce-paper": _reinforce_paper,
-    "random": _random,
+    "categorical": _categorical,
+    "random": _simple(RandomSearcher),
+    "random-biased": _simple(RandomSearcher, biased=True),
+    "evolution": _simple(EvolutionSearcher),
+    "tpe": _simple(TpeSearcher),
+    "knobs": _simple(KnobSearcher),
 }
 SEARCHERS: tuple[str, ...] = tuple(_MAKERS)
