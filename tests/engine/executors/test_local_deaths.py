@@ -40,6 +40,21 @@ def test_a_worker_that_goes_away_is_lost_and_replaced(make_local, start, end, re
     assert before != after
 
 
+def test_a_worker_killed_while_it_sends_its_result_is_lost(make_local):
+    def evaluate(policy, seed):
+        def send_half(self, data):
+            os.write(self.fileno(), bytes(data[: len(data) // 2]))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        if seed:
+            __import__("multiprocessing.connection").connection.Connection._send = send_half
+        return seed
+
+    executor = make_local(evaluate, workers=1)
+    assert isinstance(finish(executor, job(1, seed=1)), Lost)
+    assert finish(executor, job(1, attempt=2)).result.reward == 0
+
+
 def test_a_crash_leaves_its_stack_in_the_log(make_local, tmp_path):
     def crash_here(policy, seed):
         print("before the crash")

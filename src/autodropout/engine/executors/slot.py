@@ -64,7 +64,7 @@ class Slot:
         try:
             while self.connection is not None and self.connection.poll():
                 yield self.connection.recv()
-        except ConnectionError as error:
+        except OSError as error:  # one that dies in the middle of a message leaves half of it
             raise EOFError from error
 
     def hang_up(self) -> None:
