@@ -11,10 +11,13 @@ import autodropout
 ROOT = Path(autodropout.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-GROUND = "errors strict_json geometry pattern policy site tilt space conv_space token_space space_json result"
+GROUND = (
+    "errors strict_json atomic geometry pattern policy site tilt"
+    " space conv_space token_space space_json result"
+)
 ROOMS = {
     "ground": GROUND,
-    "tensors": "tracing noise tiling mask attach",
+    "tensors": "tracing noise tables tiling planes mask fused attach",
     "layers": "layers baselines augmented attribution adaptive",
     "applying": "families probing matching applied applying",
     "engine": "engine",
@@ -39,7 +42,7 @@ MAY_IMPORT = {
     "tasks": "ground tensors layers applying zoo models data",
     "comparison": "ground engine",
     "report": "ground tensors comparison engine.study"
-    " engine.ledger engine.ledger_reader engine.ledger_records engine.ledger_schema",
+    " engine.ledger engine.places engine.ledger_reader engine.ledger_records engine.ledger_schema",
     "top": " ".join(ROOMS),
 }
 ONLY_HERE = {

@@ -6,7 +6,7 @@ import pickle
 import pytest
 from hypothesis import given
 
-from autodropout.errors import PatternError
+from autodropout.errors import PatternError, UsageError
 from autodropout.pattern import ConvPattern, TokenPattern
 from autodropout.policy import SCHEDULES, Policy
 from strategies import POLICIES
@@ -254,3 +254,23 @@ def test_strength_follows_the_schedule(schedule, expected):
     assert schedule in SCHEDULES
     assert policy.strength(-1.0) == expected[0]
     assert policy.strength(2.0) == expected[-1]
+
+
+def test_a_file_that_cannot_be_written_is_said_so(tmp_path):
+    (tmp_path / "taken.json").mkdir()
+    for path in (tmp_path / "taken.json", tmp_path / "nowhere" / "p.json"):
+        with pytest.raises(UsageError, match=rf"{path} cannot be written \(.*\); make room or name another"):
+            POLICY.save(path)
+
+
+def test_a_failure_leaves_the_earlier_file_whole(tmp_path, monkeypatch):
+    path = tmp_path / "policy.json"
+    POLICY.save(path)
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        Policy({}).save(path)
+    assert Policy.load(path) == POLICY

@@ -9,7 +9,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, Self
 
-from autodropout.errors import PatternError
+from autodropout.atomic import write_text
+from autodropout.errors import PatternError, UsageError
 from autodropout.pattern import ConvPattern, Pattern, TokenPattern
 from autodropout.strict_json import check_fields, read_object
 
@@ -108,8 +109,17 @@ class Policy:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the policy as JSON."""
-        Path(path).write_text(self.to_json(), encoding="utf8")
+        """Write the policy as JSON; what the file held stays whole until then.
+
+        Raises:
+            UsageError: The file cannot be written.
+        """
+        try:
+            write_text(Path(path), self.to_json())
+        except OSError as error:
+            raise UsageError(
+                f"{os.fspath(path)} cannot be written ({error.strerror}); make room or name another file"
+            ) from error
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Policy":

@@ -448,3 +448,15 @@ def test_best_against_second_is_said_once(tmp_path: Path) -> None:
     assert len(comparison.conclusions) == 2
     assert [row.against for row in comparison.rows] == ["mine", "none"]
     assert comparison.rows[0].adjusted_p == comparison.rows[1].adjusted_p == comparison.rows[0].paired.p
+
+
+def test_sigterm_is_a_clean_stop(tmp_path):
+    def terminated(seed):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0.5
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(evaluate, {"none": None, "f": terminated}, seeds=2, executor="inline", out=tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    again = compare(evaluate, {"none": None, "f": luck}, seeds=2, executor="inline", out=tmp_path)
+    assert again.finished

@@ -155,6 +155,8 @@ def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
         save_png((), tmp_path / "p.png")
 
 
-def test_a_folder_that_is_not_there_is_an_os_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
+def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
+    with pytest.raises(
+        UsageError, match=r"p\.png cannot be written \(No such file or directory\); name another"
+    ):
         save_png((), tmp_path / "missing" / "p.png")

@@ -1,7 +1,6 @@
 """What a comparison leaves behind: a terminal's table, and JSON, Markdown and LaTeX files."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from autodropout.atomic import write_text
 from autodropout.comparison import Comparison
 from autodropout.comparison.tuning import Tuned
 from autodropout.comparison.writing import cells
@@ -182,15 +182,10 @@ def _plain(tuned: Tuned) -> dict[str, object]:
 
 
 def _written(path: Path, text: str) -> Path:
-    """Write a file so that a reader never sees half of it."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf8")
-        os.replace(draft, path)
+        write_text(path, text)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written ({error.strerror}); make room or mend its rights"
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
     return path

@@ -64,12 +64,7 @@ class Show(Command):
             if policy.schedule != "constant":
                 console.print(f"Strength over training: {policy.schedule}.")
         if self.png is not None:
-            try:
-                save_png(samples, self.png, title=self.path.name)
-            except OSError as error:
-                raise UsageError(
-                    f"{self.png} cannot be written ({error.strerror}); name another file"
-                ) from error
+            save_png(samples, self.png, title=self.path.name)
 
 
 def _parsed_size(text: str) -> tuple[int, int]:

@@ -15,8 +15,10 @@ from autodropout.engine.events import Notify, PhaseBegan, unheard
 from autodropout.engine.executors.base import Evaluate, Executor
 from autodropout.engine.executors.inline import InlineExecutor
 from autodropout.engine.executors.local import LocalExecutor
+from autodropout.engine.interrupting import terminable
 from autodropout.engine.ledger import Ledger
-from autodropout.engine.loop import Loop, Rules
+from autodropout.engine.loop import Loop, Rules, nothing_more
+from autodropout.engine.places import LOGS
 from autodropout.errors import UsageError
 
 ExecutorFactory = Callable[[Evaluate], Executor]
@@ -100,8 +102,8 @@ def compare(
     )
     asked = Asked(arms=Arms(evaluate, arms), seeds=seeds, seed=seed, task=task, reading=reading)
     directory = new_directory() if out is None else Path(out)
-    make = _factory(executor, workers=workers, devices=devices, timeout=timeout, log_dir=directory / "logs")
-    with ExitStack() as stack:
+    make = _factory(executor, workers=workers, devices=devices, timeout=timeout, log_dir=directory / LOGS)
+    with terminable(), ExitStack() as stack:
         ledger = stack.enter_context(begin(directory, asked))
         runner = stack.enter_context(closing(ArmExecutor(make(asked.arms), len(asked.arms.names))))
         loop = Loop(ledger, runner, asked.arms, Rules(max_attempts=max_attempts, floor=floor), on_event)
@@ -124,16 +126,13 @@ def read_comparison(out: str | os.PathLike[str]) -> Comparison:
 
 
 def _run(ledger: Ledger, loop: Loop, notify: Notify) -> None:
+    loop.add(ledger.read.unfinished("compare"))
     tally = ledger.read.tally("compare")
     done = tally.done + tally.failed
     notify(PhaseBegan(phase="confirm", total=tally.proposed, done=done, failed=tally.failed, best=None))
-    if loop.run(_nothing_more):
+    if loop.run(nothing_more):
         ledger.enter("done")
         notify(PhaseBegan(phase="done", total=tally.proposed, done=tally.proposed, failed=0, best=None))
-
-
-def _nothing_more() -> None:
-    """Queue nothing more after an ending: a comparison knows its runs from the start."""
 
 
 def _factory(

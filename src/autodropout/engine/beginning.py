@@ -1,5 +1,6 @@
 """How a search begins: its arguments are checked, its ledger is created or gone on with."""
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from autodropout.engine.ledger_schema import LEDGER_FILE
 from autodropout.engine.options import Options
 from autodropout.engine.provenance import command, machine, versions
 from autodropout.engine.searchers import make_searcher
-from autodropout.errors import UsageError
+from autodropout.errors import LedgerError, UsageError
 from autodropout.space import Space
 
 _LARGEST_SEED = 2**63 - 1
@@ -70,11 +71,30 @@ def begin(out: Path, asked: Asked, options: Options) -> tuple[Ledger, Searcher]:
     return ledger, searcher
 
 
-def new_directory() -> Path:
-    """Return the name of a new directory for a study, such as ``runs/20260131-235959``."""
-    base = Path("runs") / time.strftime("%Y%m%d-%H%M%S")
-    names = (base if number == 1 else Path(f"{base}-{number}") for number in range(1, 1_000))
-    return next(path for path in names if not path.exists())
+def new_directory(name: str | None = None) -> Path:
+    """Make a new directory under ``runs/`` and return it: nobody else is given the same.
+
+    Args:
+        name: What it is called, with a number if there is one already; None for the time, such as
+            ``20260131-235959``.
+
+    Raises:
+        LedgerError: It cannot be made.
+    """
+    base = Path("runs") / (name or time.strftime("%Y%m%d-%H%M%S"))
+    numbered = (base if number == 1 else Path(f"{base}-{number}") for number in itertools.count(1))
+    return next(path for path in numbered if _made(path))
+
+
+def _made(path: Path) -> bool:
+    """Make a directory; return False if something has its name."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be made ({error.strerror}); name a directory that can") from error
+    return True
 
 
 def _created(out: Path, asked: Asked, options: Options) -> tuple[Ledger, Searcher]:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Literal, get_args
 
+from autodropout.atomic import write_text
 from autodropout.errors import LedgerError, UsageError
 
 Verb = Literal["go", "pause", "stop"]
@@ -29,10 +30,8 @@ def request(out: str | os.PathLike[str], verb: Verb) -> None:
     if verb not in get_args(Verb):
         raise UsageError(f"verb is {verb!r}; expected one of {', '.join(get_args(Verb))}")
     path = Path(out) / CONTROL_FILE
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        draft.write_text(json.dumps({"verb": verb}) + "\n", encoding="utf8")
-        os.replace(draft, path)
+        write_text(path, json.dumps({"verb": verb}) + "\n")
     except OSError as error:
         raise LedgerError(
             f"{path} cannot be written ({error}); is {out} the directory of a study?"

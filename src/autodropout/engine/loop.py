@@ -12,11 +12,9 @@ from autodropout.engine.executors.base import Executor, Job, Outcome, Raised
 from autodropout.engine.judging import Again, Finished, GivenUp, judge
 from autodropout.engine.ledger import Ledger
 from autodropout.engine.ledger_records import Cause, Ending, Unfinished
+from autodropout.engine.places import LOGS
 from autodropout.errors import StudyError
 from autodropout.policy import Policy
-
-LOGS = "logs"
-"""Folder in a study's directory for what its trials print."""
 
 _POLL_SECONDS = 0.5
 _MOST_IN_A_ROW = 3
@@ -240,3 +238,7 @@ class Loop:
     def _remember(self, reward: float) -> None:
         self._worst = reward if self._worst is None else min(self._worst, reward)
         self.best = reward if self.best is None else max(self.best, reward)
+
+
+def nothing_more() -> None:
+    """Queue nothing more after an ending: for what knows its trials from the start."""

@@ -1,12 +1,9 @@
 """search(): find a policy. The only loop that runs trials."""
 
 import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from types import FrameType
 
 from autodropout.engine.base import Searcher
 from autodropout.engine.beginning import Asked, begin, new_directory
@@ -15,11 +12,13 @@ from autodropout.engine.events import Notify, PhaseBegan, PhaseName, unheard
 from autodropout.engine.executors.base import Evaluate, Executor
 from autodropout.engine.executors.inline import InlineExecutor
 from autodropout.engine.executors.local import LocalExecutor
+from autodropout.engine.interrupting import terminable
 from autodropout.engine.learning import Goal, Learning
 from autodropout.engine.ledger import Ledger
 from autodropout.engine.ledger_records import Unfinished
-from autodropout.engine.loop import LOGS, Loop, Rules
+from autodropout.engine.loop import Loop, Rules, nothing_more
 from autodropout.engine.options import ExecutorName, Options
+from autodropout.engine.places import LOGS
 from autodropout.engine.study import Study
 from autodropout.space import Space
 
@@ -114,7 +113,7 @@ def search(
     )
     directory = new_directory() if out is None else Path(out)
     asked = Asked(space=space, searcher=searcher, seed=seed, task=task)
-    with _terminable(), ExitStack() as stack:
+    with terminable(), ExitStack() as stack:
         ledger, mind = begin(directory, asked, options)
         stack.enter_context(ledger)
         runner = stack.enter_context(_executor(evaluate, executor, options, directory))
@@ -137,11 +136,7 @@ def _confirm(ledger: Ledger, loop: Loop, space: Space, confirmation: Confirmatio
         ledger.enqueue(new)
         loop.add([Unfinished(id=t.id, kind=t.kind, tokens=t.tokens, seed=t.seed) for t in new])
     _enter(ledger, loop, "confirm", notify)
-    return loop.run(_nothing_more)
-
-
-def _nothing_more() -> None:
-    """Queue nothing more after an ending: a confirmation knows its trials from the start."""
+    return loop.run(nothing_more)
 
 
 def _enter(ledger: Ledger, loop: Loop, phase: PhaseName, notify: Notify) -> None:
@@ -175,22 +170,3 @@ def _executor(
             return
     with closing(ours):
         yield ours
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt, so that both stop the search in the same clean way."""
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield  # only the main thread may, and a handler that the program has chosen comes first
-        return
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    del signum, frame
-    raise KeyboardInterrupt

@@ -47,8 +47,7 @@ def save_png(samples: Sequence[SiteSample], path: str | os.PathLike[str], title:
     """Save the samples as a picture, one row per site.
 
     Raises:
-        UsageError: matplotlib is not installed.
-        OSError: The file cannot be written.
+        UsageError: matplotlib is not installed, or the file cannot be written.
     """
     try:
         from matplotlib.figure import Figure
@@ -58,7 +57,11 @@ def save_png(samples: Sequence[SiteSample], path: str | os.PathLike[str], title:
             "install it with: pip install 'autodropout[plots]'"
         ) from error
     figure = _figure(Figure, samples, title)
-    figure.savefig(path, format="png", dpi=min(130.0, 60_000 / figure.get_figheight()), facecolor="white")
+    dpi = min(130.0, 60_000 / figure.get_figheight())
+    try:
+        figure.savefig(path, format="png", dpi=dpi, facecolor="white")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror}); name another file") from error
 
 
 def _terminal_site(sample: SiteSample) -> Iterator[RenderableType]:

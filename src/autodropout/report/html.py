@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
+from autodropout.atomic import write_text
 from autodropout.errors import UsageError
 from autodropout.report import page as parts
 from autodropout.report.cautions import cautions
@@ -153,15 +154,12 @@ def _progress_section(shown: Progress) -> Markup:
 
 
 def _write(path: Path, text: str) -> Path:
-    """Write a file so that a reader never sees half of it."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf8")
-        os.replace(draft, path)
+        write_text(path, text)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error}); name another file with --to") from error
-    finally:
-        draft.unlink(missing_ok=True)
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}); name another file with --to"
+        ) from error
     return path
 
 

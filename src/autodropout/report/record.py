@@ -10,6 +10,7 @@ from pathlib import Path
 from autodropout.comparison import Comparison, read_comparison
 from autodropout.engine.ledger_records import StudyRecord, Timing, Update
 from autodropout.engine.ledger_schema import LEDGER_FILE
+from autodropout.engine.places import LOGS, log_name
 from autodropout.engine.study import Study
 from autodropout.errors import UsageError
 from autodropout.result import Confirmed, Trial
@@ -110,7 +111,7 @@ def reward_of(trial: Trial) -> float | None:
 
 def log_file(out: Path, trial: int, attempt: int) -> Path:
     """Return the file that holds what an attempt printed, if it was kept."""
-    return out / "logs" / f"trial-{trial:06d}-{attempt}.log"
+    return out / LOGS / log_name(trial, attempt)
 
 
 def _comparison(out: Path) -> Comparison | None:

@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 from autodropout.engine.executors.base import Done, Evaluate, Job, Raised
+from autodropout.engine.places import log_name
 from autodropout.errors import LedgerError, UsageError
 from autodropout.result import Result
 
@@ -52,7 +53,7 @@ def raised(error: BaseException, before: str = "") -> Raised:
 
 def log_path(log_dir: Path | None, job: Job) -> Path | None:
     """Return the file that keeps what this attempt prints, such as ``trial-000017-1.log``, if any does."""
-    return log_dir and log_dir / f"trial-{job.trial:06d}-{job.attempt}.log"
+    return log_dir and log_dir / log_name(job.trial, job.attempt)
 
 
 def log_error(path: Path | None, error: OSError) -> LedgerError:
