@@ -31,7 +31,9 @@ def test_every_task_describes_itself(task):
 def test_an_unknown_task():
     with pytest.raises(UsageError) as caught:
         task_named("digit")
-    assert str(caught.value) == "there is no task 'digit'; known tasks: digits (autodropout tasks says more)"
+    assert str(caught.value) == (
+        "there is no task 'digit'; known tasks: digits, ptb-small, pydoc-lm (autodropout tasks says more)"
+    )
 
 
 def test_missing_data_are_said(monkeypatch):

@@ -15,8 +15,8 @@ class Examples:
     """Inputs and their labels.
 
     Attributes:
-        inputs: float32, the examples along the first axis.
-        labels: int64, shape (examples,).
+        inputs: float32 images or int64 tokens, the examples along the first axis.
+        labels: int64, shape (examples,), or (examples, tokens) where each token has one.
     """
 
     inputs: Tensor

@@ -6,8 +6,10 @@ from types import MappingProxyType
 from autodropout.errors import UsageError
 from autodropout.tasks.base import Task
 from autodropout.tasks.digits import Digits
+from autodropout.tasks.ptb_small import PtbSmall
+from autodropout.tasks.pydoc_lm import PydocLm
 
-TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (Digits(),)})
+TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (Digits(), PtbSmall(), PydocLm())})
 """Every task by its name, with its standard hyper-parameters."""
 
 

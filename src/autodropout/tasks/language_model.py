@@ -1,0 +1,155 @@
+"""The recipe that language-model tasks share: a small Transformer on little text, which it overfits."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autodropout.data.splits import Examples
+from autodropout.data.text import Corpus, CorpusSize, windows
+from autodropout.models.decoder import Decoder
+from autodropout.policy import ROLES
+from autodropout.result import Result
+from autodropout.tasks.base import Prepare
+from autodropout.tasks.batches import shuffled_batches
+from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, warmed_up
+from autodropout.token_space import TokenSpace
+
+_SIZE = CorpusSize()
+_SCALE = 80.0
+_EVALUATED = 128  # windows at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageModelRecipe:
+    """A decoder-only Transformer, AdamW, a short warm-up, a cosine; reward = 80 / validation perplexity.
+
+    The text is cut into windows once; each is predicted on its own, so that the first tokens of a window
+    have little before them. Perplexities are over the vocabulary of the corpus, in which every other word
+    is ``<unk>``: they compare with one another and not with figures on the full vocabulary.
+
+    Attributes:
+        size: How much of the text there is.
+        context: Tokens per window.
+        layers: Layers of the Transformer.
+        width: Its width.
+        heads: Its attention heads.
+        steps: Optimiser steps.
+        batch_size: Windows per step.
+        learning_rate: At its highest.
+        warmup: Share of the steps over which it rises.
+        weight_decay: AdamW's, of all matrices.
+        clip_norm: Largest norm of the gradient.
+        measurements: Points on the curve of validation perplexity.
+    """
+
+    size: CorpusSize = _SIZE
+    context: int = 32
+    layers: int = 2
+    width: int = 96
+    heads: int = 4
+    steps: int = 500
+    batch_size: int = 20
+    learning_rate: float = 7e-4
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    measurements: int = 4
+
+    @property
+    def floor(self) -> float:
+        """Reward of a model that learned nothing: all words equally likely."""
+        return _SCALE / self.size.vocabulary
+
+    def space(self) -> TokenSpace:
+        """Return the standard space over all seven roles."""
+        return TokenSpace(sites=ROLES)
+
+    def model(self) -> Decoder:
+        """Return an untrained network."""
+        return Decoder(
+            vocabulary=self.size.vocabulary,
+            context=self.context,
+            layers=self.layers,
+            width=self.width,
+            heads=self.heads,
+        )
+
+    def train(self, corpus: Corpus, prepare: Prepare, seed: int) -> Result:
+        """Train one network; return 80 / validation perplexity, the test's perplexity beside it.
+
+        Weights, batches and masks follow from the seed; the order of the batches and the first weights
+        are the same whatever ``prepare`` does.
+
+        Args:
+            corpus: The text, of this recipe's size.
+            prepare: Changes the fresh network.
+            seed: Of everything random.
+        """
+        train, validation, test = (
+            windows(part, self.context) for part in (corpus.train, corpus.validation, corpus.test)
+        )
+        torch.manual_seed(seed)
+        net = self.model()
+        prepare(net)
+        fitted = self._fit(net, train, _perplexity_on(validation), seed)
+        metrics = {
+            "train_loss": fitted.loss,
+            "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
+        }
+        if fitted.diverged:
+            return Result(reward=math.nan, metrics=metrics, curve=fitted.curve, seconds=fitted.seconds)
+        perplexity = fitted.curve[-1]
+        return Result(
+            reward=_SCALE / perplexity,
+            metrics=metrics | {"val_perplexity": perplexity},
+            test={"perplexity": _perplexity_on(test)(net)},
+            curve=fitted.curve,
+            seconds=fitted.seconds,
+        )
+
+    def _fit(
+        self, net: nn.Module, train: Examples, measure: Callable[[nn.Module], float], seed: int
+    ) -> Fitted:
+        optimiser = torch.optim.AdamW(_groups(net, self.weight_decay), self.learning_rate, betas=(0.9, 0.99))
+        settings = FitSettings(
+            steps=self.steps,
+            measure=measure,
+            measurements=self.measurements,
+            loss=_loss,
+            clip_norm=self.clip_norm,
+        )
+        batches = shuffled_batches(train, self.batch_size, seed)
+        return fit(net, optimiser, warmed_up(cosine, self.warmup), batches, settings)
+
+
+def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Decay matrices only: biases and norms have nothing to do with overfitting."""
+    matrices = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+
+def _perplexity_on(examples: Examples) -> Callable[[nn.Module], float]:
+    """Return what measures exp(mean cross-entropy per token) of a network in evaluation mode."""
+
+    @torch.no_grad()
+    def perplexity(net: nn.Module) -> float:
+        total = sum(
+            _loss(net(inputs), labels).item() * labels.numel()
+            for inputs, labels in zip(
+                torch.split(examples.inputs, _EVALUATED),
+                torch.split(examples.labels, _EVALUATED),
+                strict=True,
+            )
+        )
+        return math.exp(total / examples.labels.numel())
+
+    return perplexity

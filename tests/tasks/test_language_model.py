@@ -1,0 +1,146 @@
+import math
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from autodropout.applying import apply
+from autodropout.data.text import Corpus, CorpusSize
+from autodropout.errors import SiteError
+from autodropout.pattern import TokenPattern
+from autodropout.policy import ROLES, Policy
+from autodropout.tasks import language_model as module
+from autodropout.tasks.language_model import LanguageModelRecipe
+from autodropout.tasks.token_baselines import token_baselines
+
+RECIPE = LanguageModelRecipe(
+    size=CorpusSize(vocabulary=20, train=400, validation=300, test=200),
+    context=8,
+    layers=1,
+    width=16,
+    heads=2,
+    steps=12,
+    batch_size=10,
+    measurements=3,
+)
+WORDS = Policy({"role:ffn": TokenPattern(size=1, share_c=True, rate=0.3)})
+
+
+def corpus():
+    """A text in which every word is the one before it plus 1 or 2."""
+    steps = torch.randint(1, 3, (900,), generator=torch.Generator().manual_seed(0))
+    train, validation, test = (steps.cumsum(0) % 20).split([400, 300, 200])
+    return Corpus(train=train, validation=validation, test=test, vocabulary=tuple(map(str, range(20))))
+
+
+def evaluate(policy, seed, recipe=RECIPE):
+    return recipe.train(corpus(), partial(apply, policy=policy), seed)
+
+
+def test_a_trial_is_a_pure_function_of_policy_and_seed():
+    first, again = evaluate(WORDS, 3), evaluate(WORDS, 3)
+    assert (first.reward, first.metrics, first.test, first.curve) == (
+        again.reward,
+        again.metrics,
+        again.test,
+        again.curve,
+    )
+    assert evaluate(WORDS, 4).metrics != first.metrics
+    assert evaluate(Policy({}), 3).metrics != first.metrics
+
+
+def test_what_a_trial_returns():
+    result = evaluate(WORDS, 0)
+    assert result.reward == pytest.approx(80 / result.metrics["val_perplexity"])
+    assert set(result.metrics) == {"train_loss", "val_perplexity", "parameters"}
+    assert result.metrics["parameters"] == sum(p.numel() for p in RECIPE.model().parameters())
+    assert set(result.test) == {"perplexity"}
+    assert len(result.curve) == 3
+    assert result.curve[-1] == result.metrics["val_perplexity"]
+    assert result.seconds > 0
+
+
+def test_perplexities_are_of_all_windows_of_their_own_text(monkeypatch):
+    nets, original = [], module.fit
+    monkeypatch.setattr(module, "fit", lambda net, *a: nets.append(net) or original(net, *a))
+    monkeypatch.setattr(module, "_EVALUATED", 7)  # 37 and 24 windows: the last part is incomplete
+    result = evaluate(Policy({}), 0)
+    for figure, text in (
+        (result.metrics["val_perplexity"], corpus().validation),
+        (result.test["perplexity"], corpus().test),
+    ):
+        losses = [
+            F.cross_entropy(nets[0](text[None, start : start + 8])[0], text[start + 1 : start + 9]).item()
+            for start in range(0, len(text) - 8, 8)
+        ]
+        assert figure == pytest.approx(math.exp(sum(losses) / len(losses)), rel=1e-5)
+
+
+def test_policies_with_one_seed_start_alike_and_see_the_same_batches(monkeypatch):
+    seen, original = [], module.fit
+
+    def spied(net, optimiser, schedule, batches, settings):
+        drawn = [next(batches) for _ in range(settings.steps)]
+        seen.append(
+            (torch.cat([p.flatten() for p in net.parameters()]).clone(), torch.stack([y for _, y in drawn]))
+        )
+        return original(net, optimiser, schedule, drawn, settings)
+
+    monkeypatch.setattr(module, "fit", spied)
+    for policy, seed in ((WORDS, 5), (Policy({}), 5), (Policy({}), 6)):
+        evaluate(policy, seed)
+    (weights_a, labels_a), (weights_b, labels_b), (weights_c, labels_c) = seen
+    assert torch.equal(weights_a, weights_b)
+    assert torch.equal(labels_a, labels_b)
+    assert not torch.equal(weights_a, weights_c)
+    assert not torch.equal(labels_a, labels_c)
+
+
+def test_it_learns():
+    result = evaluate(Policy({}), 0, replace(RECIPE, steps=200, learning_rate=1e-2))
+    assert 2.0 < result.metrics["val_perplexity"] < 3.0  # two words may follow each word
+
+
+def test_a_model_that_learned_nothing_is_at_the_floor():
+    idle = evaluate(Policy({}), 0, replace(RECIPE, learning_rate=0.0))
+    assert idle.reward == pytest.approx(RECIPE.floor, rel=0.05)
+    assert RECIPE.floor == 4.0
+
+
+def test_a_diverging_trial_has_no_reward():
+    result = evaluate(Policy({}), 0, replace(RECIPE, learning_rate=1e30, steps=40))
+    assert math.isnan(result.reward)
+    assert result.test == {}
+
+
+def test_only_matrices_decay():
+    net = RECIPE.model()
+    decayed, kept = module._groups(net, 0.1)
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    assert {names[id(p)].rpartition(".")[2] for p in decayed["params"]} == {"weight"}
+    assert {names[id(p)].rpartition(".")[0].rpartition(".")[2] for p in kept["params"]} >= {"norm", "query"}
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
+    assert len(decayed["params"]) + len(kept["params"]) == len(names)
+
+
+def test_a_policy_that_matches_nothing():
+    with pytest.raises(SiteError, match=r"blocks\.9\.ffn"):
+        evaluate(Policy({"blocks.9.ffn": TokenPattern(size=1)}), 0)
+
+
+def test_the_space_has_all_roles():
+    assert tuple(RECIPE.space().sites) == ROLES
+
+
+@pytest.mark.parametrize("baseline", token_baselines(), ids=lambda baseline: baseline.name)
+def test_baselines_stand_where_they_say(baseline):
+    net = LanguageModelRecipe(layers=2, width=16).model()
+    placed = baseline.put(net, 0.3)
+    roles = {name.rpartition(".")[2] for name in placed.modules}
+    assert roles == ({"residual"} if baseline.name == "residual-words" else {"output", "ffn"})
+    assert len(placed.modules) == 2 * len(roles)
+    assert {module.p for module in placed.modules.values()} == {0.3}
+    plain = RECIPE.train(corpus(), lambda net: None, 0)
+    assert RECIPE.train(corpus(), baseline.at(0.3), 0).metrics["train_loss"] != plain.metrics["train_loss"]
