@@ -123,7 +123,7 @@ class TestRecords:
         lost = Unfinished(id=1, kind="search", tokens=(), seed=1, attempt=1, lost=1)
         assert ledger.requeue(lost, "killed")
         assert (trial(ledger, 1).state, trial(ledger, 1).error) == ("queued", "killed")
-        (unfinished,) = ledger.read.unfinished()
+        (unfinished,) = ledger.read.unfinished("search")
         assert (unfinished.attempt, unfinished.lost, unfinished.faults) == (1, 1, 0)
         ledger.start(1, 2)
         assert ledger.finish(done(1, 0.5, attempt=2))
@@ -183,7 +183,7 @@ class TestFencing:
         running.finish(done(2, 0.0))
         running.close()
         with Ledger.open(tmp_path) as again:
-            assert [t.id for t in again.read.unfinished()] == [1, 3, 4, 5]
+            assert [t.id for t in again.read.unfinished("search")] == [1, 3, 4, 5]
             assert {t.state for t in again.read.trials(SPACE.decode)} == {"queued", "done"}
             assert not again.finish(done(1, 0.0)), "nobody runs it any more"
 
@@ -215,7 +215,7 @@ class TestFloor:
         running.finish(floored(3, 1.0))
         running.teach(lesson(1, [1, 2]))
         running.forgive([2, 3])
-        assert [(t.id, t.faults) for t in running.read.unfinished()] == [(3, 0), (4, 0), (5, 0)]
+        assert [(t.id, t.faults) for t in running.read.unfinished("search")] == [(3, 0), (4, 0), (5, 0)]
         assert (trial(running, 2).state, trial(running, 3).reward) == ("failed", None)
 
 
@@ -270,7 +270,7 @@ class TestUpdates:
         ledger.enqueue([new(1)])
         with pytest.raises(LedgerError, match="UNIQUE"):
             ledger.enqueue([new(2), new(3, place=0)])
-        assert len(ledger.read.unfinished()) == 1
+        assert len(ledger.read.unfinished("search")) == 1
 
 
 class TestOneWriter:

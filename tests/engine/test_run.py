@@ -27,6 +27,7 @@ from autodropout.engine.history import replay
 from autodropout.engine.ledger import Ledger
 from autodropout.engine.random import RandomSearcher
 from autodropout.engine.run import search
+from autodropout.engine.searchers import SEARCHERS
 from autodropout.engine.study import Study
 from autodropout.errors import LedgerError, StudyError, UsageError
 from autodropout.result import Result
@@ -421,7 +422,7 @@ class TestResume:
             ({"searcher": "reinforce"}, "searcher: 'random' there, 'reinforce' here"),
             (
                 {"searcher": RandomSearcher(SPACE, batch=2, biased=True)},
-                "setting of the searcher, biased: False there, True here",
+                "searcher: 'random' there, 'random-biased' here",
             ),
         ],
     )
@@ -431,6 +432,13 @@ class TestResume:
             find(memory_path, **change)
         assert f"{memory_path} holds a study with another {name}; name another directory" in str(caught.value)
         assert find(memory_path).finished
+
+    def test_a_searcher_set_otherwise_is_refused(self, memory_path):
+        searcher = Sequence()
+        find(memory_path, searcher=searcher, batch=None)
+        searcher.settings = {"version": 2}
+        with pytest.raises(UsageError, match=r"setting of the searcher, version: 1 there, 2 here"):
+            find(memory_path, searcher=searcher, batch=None)
 
     def test_another_space_is_refused(self, memory_path):
         find(memory_path)
@@ -619,6 +627,43 @@ class TestEvents:
         find(memory_path, on_event=events.append)
         assert (events[0].phase, events[0].total, events[0].done) == ("search", 8, 3)
 
+    def test_a_resumed_confirmation_never_goes_back_to_the_search(self, memory_path):
+        few, seen = Confirmation(top=3, seeds=2), []
+        find(memory_path, confirm=few, on_event=stop_after(memory_path, 8 + 2))
+        assert Study.open(memory_path).record.phase == "confirm"
+
+        def watch(event):
+            match event:
+                case PhaseBegan():
+                    seen.append((event.phase, event.total, event.done))
+                case TrialStarted():
+                    assert event.kind == "confirm"
+                    seen.append(Study.open(memory_path).record.phase)
+
+        assert find(memory_path, confirm=few, on_event=watch).finished
+        assert seen == [("confirm", 6, 2), *["confirm"] * 4, ("done", 6, 6)]
+
+    def test_more_trials_come_before_the_rest_of_a_confirmation(self, memory_path):
+        few, events = Confirmation(top=3, seeds=2), []
+        find(memory_path, confirm=few, on_event=stop_after(memory_path, 8 + 2))
+        find(memory_path, confirm=few, trials=12, on_event=events.append)
+        phases = [(e.phase, e.total, e.done) for e in events if isinstance(e, PhaseBegan)]
+        assert phases[0] == ("search", 12, 8)
+        kinds = [e.kind for e in events if isinstance(e, TrialStarted)]
+        assert kinds == sorted(kinds, reverse=True), "all of the search, then all of the confirmation"
+
+    def test_phases_with_nothing_to_do_are_not_told(self, memory_path):
+        for asked, phases in (({}, ["search", "done"]), ({}, ["done"]), ({"trials": 9}, ["search", "done"])):
+            events = []
+            find(memory_path, on_event=events.append, **asked)
+            assert [e.phase for e in events if isinstance(e, PhaseBegan)] == phases
+
+    def test_fewer_trials_on_resume_are_not_fewer_than_there_are(self, memory_path):
+        find(memory_path, on_event=stop_after(memory_path, 5))
+        events = []
+        find(memory_path, trials=2, on_event=events.append)
+        assert (events[0].phase, events[0].total, events[0].done) == ("search", 7, 5)
+
 
 class TestBadInput:
     @pytest.mark.parametrize(
@@ -646,7 +691,7 @@ class TestBadInput:
             ),
             (
                 {"searcher": "tabu"},
-                "there is no searcher 'tabu'; choose one of reinforce, reinforce-paper, random",
+                f"there is no searcher 'tabu'; choose one of {', '.join(SEARCHERS)}",
             ),
             ({"searcher": Sequence(2), "batch": 3}, "batch is 3, but the searcher's own is 2; give only one"),
         ],

@@ -13,6 +13,8 @@ PhaseName = Literal["search", "confirm", "done"]
 class PhaseBegan:
     """A phase begins, or goes on after a resume; ``"done"`` ends the study.
 
+    A resumed study has no event for a phase in which nothing is left to do.
+
     Attributes:
         phase: Which one.
         total: Trials that it asks for.

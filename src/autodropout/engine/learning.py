@@ -57,6 +57,11 @@ class Learning:
         self._proposed = ledger.read.tally("search").proposed
         self._next_id = ledger.read.next_id()
 
+    @property
+    def complete(self) -> bool:
+        """Whether all that is asked for has been proposed and has ended."""
+        return not self._loop.unfinished and self._wanted() <= 0
+
     def advance(self) -> None:
         """Make the updates that are due, then fill up the queue of unfinished trials."""
         while len(batch := self._ledger.read.untaught(self._searcher.batch)) == self._searcher.batch:
@@ -77,11 +82,13 @@ class Learning:
 
     def _refill(self) -> None:
         room = self._capacity() - self._loop.unfinished
-        wanted = self._goal.trials - (self._proposed - self._loop.replaced)
-        if new := [self._next() for _ in range(min(room, wanted))]:
+        if new := [self._next() for _ in range(min(room, self._wanted()))]:
             self._ledger.enqueue(new)
             self._proposed += len(new)
             self._loop.add([Unfinished(id=t.id, kind=t.kind, tokens=t.tokens, seed=t.seed) for t in new])
+
+    def _wanted(self) -> int:
+        return self._goal.trials - (self._proposed - self._loop.replaced)
 
     def _next(self) -> NewTrial:
         dealt = self._dealer.deal()

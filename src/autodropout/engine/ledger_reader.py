@@ -139,11 +139,12 @@ class LedgerReader:
         """Return the next position in the order of endings."""
         return int(self._one("SELECT coalesce(max(finish), 0) + 1 FROM trials"))
 
-    def unfinished(self) -> tuple[Unfinished, ...]:
-        """Return the queued and running trials, by number."""
+    def unfinished(self, kind: TrialKind) -> tuple[Unfinished, ...]:
+        """Return the queued and running trials of a kind, by number."""
         columns = "id, kind, tokens, seed, attempt, lost, faults"
         rows = self._rows(
-            f"SELECT {columns} FROM trials WHERE state IN ('queued', 'running') ORDER BY id",
+            f"SELECT {columns} FROM trials WHERE state IN ('queued', 'running') AND kind = ? ORDER BY id",
+            kind,
         )
         return tuple(Unfinished(**row | {"tokens": tuple(json.loads(row["tokens"]))}) for row in rows)
 

@@ -50,7 +50,7 @@ class Loop:
     just what it would have if it had lived. Only starting runs ahead, for it changes nothing but states.
 
     Args:
-        ledger: Where everything is recorded; its unfinished trials are queued.
+        ledger: Where everything is recorded.
         executor: What runs the trials.
         decoder: Turns tokens into policies, such as a space.
         rules: How trials that go wrong are treated.
@@ -73,7 +73,6 @@ class Loop:
         self._paused = False
         self._worst, self.best = ledger.read.extremes()
         self.replaced = 0
-        self.add(ledger.read.unfinished())
 
     @property
     def unfinished(self) -> int:

@@ -15,7 +15,6 @@ from autodropout.engine.executors.local import LocalExecutor
 from autodropout.engine.interrupting import terminable
 from autodropout.engine.learning import Goal, Learning
 from autodropout.engine.ledger import Ledger
-from autodropout.engine.ledger_records import Unfinished
 from autodropout.engine.loop import Loop, Rules, nothing_more
 from autodropout.engine.options import ExecutorName, Options
 from autodropout.engine.places import LOGS
@@ -127,22 +126,26 @@ def search(
 
 
 def _search(ledger: Ledger, loop: Loop, learning: Learning, notify: Notify) -> bool:
-    _enter(ledger, loop, "search", notify)
+    loop.add(ledger.read.unfinished("search"))
+    if ledger.study.phase == "search" or not learning.complete:
+        _enter(ledger, loop, "search", notify)
     return loop.run(learning.advance)
 
 
 def _confirm(ledger: Ledger, loop: Loop, space: Space, confirmation: Confirmation, notify: Notify) -> bool:
     if new := confirming(ledger.read, space, confirmation, ledger.study.seed):
         ledger.enqueue(new)
-        loop.add([Unfinished(id=t.id, kind=t.kind, tokens=t.tokens, seed=t.seed) for t in new])
-    _enter(ledger, loop, "confirm", notify)
+    loop.add(ledger.read.unfinished("confirm"))
+    if loop.unfinished:
+        _enter(ledger, loop, "confirm", notify)
     return loop.run(nothing_more)
 
 
 def _enter(ledger: Ledger, loop: Loop, phase: PhaseName, notify: Notify) -> None:
     ledger.enter(phase)
     tally = ledger.read.tally("search" if phase == "search" else "confirm")
-    total = ledger.study.trials if phase == "search" else tally.proposed
+    # Fewer trials may be asked for than have been proposed.
+    total = max(ledger.study.trials, tally.proposed) if phase == "search" else tally.proposed
     done = tally.done + tally.failed - tally.replaced
     notify(
         PhaseBegan(phase=phase, total=total, done=done, failed=tally.failed - tally.replaced, best=loop.best)
