@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from autodropout.errors import PatternError, ShapeError, UsageError
-from autodropout.mask import drawn_conv_keep, drawn_token_keep, drop
+from autodropout.fused import drop_drawn
 from autodropout.noise import CounterNoise, GeneratorNoise, Noise, stream_key
 from autodropout.pattern import ConvPattern, Pattern, TokenPattern
 from autodropout.site import Layout
@@ -93,7 +93,7 @@ class PatternDropout(nn.Module):
             return h
         self._check(h)
         self._note_fired()
-        return h if self.pattern.off else drop(h, self._keep(h))
+        return h if self.pattern.off or self._is_idle() else self._dropped(h)
 
     def set_strength(self, strength: float) -> None:
         """Multiply the pattern's rate by ``strength`` from now on, 0 being an exact identity.
@@ -142,17 +142,20 @@ class PatternDropout(nn.Module):
         # change an attribute.
         self.fired = True
 
-    def _keep(self, h: Tensor) -> Tensor:
+    def _is_idle(self) -> bool:
+        # Compiled graphs follow the buffer: to them the number would be a constant.
+        return not torch.compiler.is_compiling() and self._level == 0.0
+
+    def _dropped(self, h: Tensor) -> Tensor:
         to_canonical, back = _PERMUTATIONS.get(self.layout, (None, None))
-        shape = h.shape if to_canonical is None else [h.shape[axis] for axis in to_canonical]
-        noise = self._noise(h.device)
-        if isinstance(self.pattern, ConvPattern):
-            keep = drawn_conv_keep(self.pattern, shape, noise, self.strength)
-        else:
-            keep = drawn_token_keep(self.pattern, shape, noise, self.strength)
-        if not torch.compiler.is_compiling() and _is_one_draw(self.pattern, shape):
-            _warn_one_draw()
-        return keep if back is None else keep.permute(back)
+        canonical = h if to_canonical is None else h.permute(to_canonical)
+        strength: float | Tensor = self.strength
+        if not torch.compiler.is_compiling():
+            strength = self._level
+            if _is_one_draw(self.pattern, canonical.shape):
+                _warn_one_draw()
+        y = drop_drawn(canonical, self.pattern, self._noise(h.device), strength)
+        return y if back is None else y.permute(back)
 
     def _noise(self, device: torch.device) -> Noise:
         if self._stream is None or self.step is None:

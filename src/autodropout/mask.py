@@ -15,6 +15,9 @@ from autodropout.noise import GeneratorNoise, Noise
 from autodropout.pattern import ConvPattern, TokenPattern
 from autodropout.tiling import in_tiles, placements
 
+MOST_PLACEMENTS = 2**31
+"""Up to so many placements on a map, one whole number is drawn for both axes: row * columns + column."""
+
 
 def conv_keep(
     pattern: ConvPattern,
@@ -96,13 +99,27 @@ def drop(h: Tensor, keep: Tensor) -> Tensor:
         ShapeError: keep is not bool or does not broadcast to h, or h is not of a float dtype.
     """
     _check_drop(h, keep)
-    exact = torch.float64 if h.dtype == torch.float64 else torch.float32
-    factor = keep.numel() / keep.sum().clamp(min=1).to(exact)
-    return torch.where(keep, h.to(exact) * factor, 0.0).to(h.dtype)
+    return scaled(h, keep, size_over_sum(keep.numel(), keep.sum(), h.dtype))
+
+
+def size_over_sum(size: int, kept: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return Eq. 1's factor, Size(m) / Sum(m), in float32 or, for float64, in float64.
+
+    Args:
+        size: Elements of the mask.
+        kept: 0-dim int64, how many of them are kept; where none is, the factor is finite all the same.
+        dtype: The hidden state's.
+    """
+    return size / kept.clamp(min=1).to(torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def scaled(h: Tensor, keep: Tensor, factor: Tensor) -> Tensor:
+    """Return h times the factor where it is kept, computed in the factor's dtype, and 0 elsewhere."""
+    return torch.where(keep, h.to(factor.dtype) * factor, 0.0).to(h.dtype)
 
 
 def drawn_conv_keep(
-    pattern: ConvPattern, shape: Sequence[int], noise: Noise, strength: Tensor | None = None
+    pattern: ConvPattern, shape: Sequence[int], noise: Noise, strength: float | Tensor | None = None
 ) -> Tensor:
     """Do what ``conv_keep`` does, with any source of draws.
 
@@ -110,22 +127,34 @@ def drawn_conv_keep(
         pattern: What to drop.
         shape: (N, C, H, W).
         noise: Source of draws, on the device where the mask is wanted.
-        strength: 0-dim tensor in [0, 1], a factor on the pattern's rate; None is 1.
+        strength: In [0, 1], as a number or a 0-dim tensor, a factor on the pattern's rate; None is 1.
     """
     n, c, height, width = _conv_shape(pattern, shape)
     draws = (n, 1 if pattern.share_c else c)
     if pattern.off or height == 0 or width == 0:
         return torch.ones((*draws, height, width), dtype=torch.bool, device=noise.device)
     rows, columns = placements(pattern, height, width)
-    keep = conv_keep_at(pattern, (height, width), noise.integers(rows, draws), noise.integers(columns, draws))
+    if rows * columns <= MOST_PLACEMENTS:
+        index_NC = noise.integers(rows * columns, draws)
+        row_NC, column_NC = index_NC // columns, index_NC % columns
+    else:
+        row_NC, column_NC = noise.integers(rows, draws), noise.integers(columns, draws)
+    keep = conv_keep_at(pattern, (height, width), row_NC, column_NC)
+    coin_NC = drawn_conv_coins(pattern, draws, noise, strength)
+    return keep if coin_NC is None else keep | ~coin_NC[..., None, None]
+
+
+def drawn_conv_coins(
+    pattern: ConvPattern, draws: Sequence[int], noise: Noise, strength: float | Tensor | None
+) -> Tensor | None:
+    """Draw which samples, or which of their channels, receive a conv pattern; None where all do."""
     if strength is None and pattern.rate == 1.0:
-        return keep
-    rate = pattern.rate if strength is None else pattern.rate * strength
-    return keep | ~noise.coins(rate, (*draws, 1, 1))
+        return None
+    return noise.coins(pattern.rate if strength is None else pattern.rate * strength, draws)
 
 
 def drawn_token_keep(
-    pattern: TokenPattern, shape: Sequence[int], noise: Noise, strength: Tensor | None = None
+    pattern: TokenPattern, shape: Sequence[int], noise: Noise, strength: float | Tensor | None = None
 ) -> Tensor:
     """Do what ``token_keep`` does, with any source of draws.
 
@@ -133,16 +162,24 @@ def drawn_token_keep(
         pattern: What to drop.
         shape: (..., T, C).
         noise: Source of draws, on the device where the mask is wanted.
-        strength: 0-dim tensor in [0, 1], a factor on the pattern's rate; None is 1.
+        strength: In [0, 1], as a number or a 0-dim tensor, a factor on the pattern's rate; None is 1.
     """
     *batch, t, c = _token_shape(pattern, shape)
-    units = 1 if pattern.share_c else c
     if pattern.off or t == 0:
+        units = 1 if pattern.share_c else c
         return torch.ones((*batch, t, units), dtype=torch.bool, device=noise.device)
+    return token_keep_at(pattern, t, *drawn_tokens(pattern, shape, noise, strength))
+
+
+def drawn_tokens(
+    pattern: TokenPattern, shape: Sequence[int], noise: Noise, strength: float | Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Draw the phases and coins that ``token_keep_at`` takes, for a pattern that is not off."""
+    *batch, t, c = shape
     rate = pattern.rate if strength is None else pattern.rate * strength
     phase = noise.integers(num_phases(pattern), batch)
     draws = num_blocks(pattern, t) if pattern.share_t else t
-    return token_keep_at(pattern, t, phase, noise.coins(rate, (*batch, draws, units)))
+    return phase, noise.coins(rate, (*batch, draws, 1 if pattern.share_c else c))
 
 
 def conv_keep_at(pattern: ConvPattern, size: tuple[int, int], row_NC: Tensor, column_NC: Tensor) -> Tensor:

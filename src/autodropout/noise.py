@@ -13,7 +13,10 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from autodropout.tracing import runs_eagerly
+
 _WORD = 0xFFFFFFFF
+_INT64 = -(2**63), 2**63 - 1
 _WordT = TypeVar("_WordT", int, Tensor)
 _COIN_BITS = 24  # float32 holds every multiple of 2^-24 in [0, 1)
 
@@ -64,10 +67,21 @@ class GeneratorNoise:
         return self._moved(torch.randint(bound, tuple(shape), generator=self._generator, device=source))
 
     def coins(self, rate: float | Tensor, shape: Sequence[int]) -> Tensor:
-        """Return bool of this shape, True with probability ``rate``."""
-        source = self._source or self._device
-        drawn = torch.rand(tuple(shape), generator=self._generator, device=source, dtype=torch.float32)
-        return self._moved(drawn) < rate
+        """Return bool of this shape, True with probability ``rate``.
+
+        One draw of 64 bits makes four coins: 16 bits fall below a threshold. As most rates are no multiple
+        of 2^-16, each call rounds rate * 2^16 up or down at random, so that every coin has the rate asked
+        for, to float32; two coins of a call are correlated by less than 2^-16.
+        """
+        num, source = math.prod(shape), self._source or self._device
+        words = torch.randint(*_INT64, ((num + 3) // 4,), generator=self._generator, device=source)
+        rounding = torch.rand((), generator=self._generator, device=source, dtype=torch.float32)
+        threshold = (self._moved(rounding) + rate * 2.0**16).floor()
+        lanes = self._moved(words).view(torch.int16)[:num].reshape(tuple(shape))
+        below = _is_less(lanes, (threshold - 2.0**15).clamp(max=2.0**15 - 1).to(torch.int16))
+        if isinstance(rate, float) and rate <= 1.0 - 2.0**-16:
+            return below
+        return below | (threshold >= 2.0**16)  # beyond what 16 bits hold
 
     def _moved(self, drawn: Tensor) -> Tensor:
         return drawn if self._device is None else drawn.to(self._device)
@@ -114,6 +128,13 @@ class CounterNoise:
         place = torch.arange(math.prod(shape), device=self._step.device)
         inner = _mixed((place & _WORD) ^ first) ^ (place >> 32)
         return _mixed((inner + second) & _WORD).reshape(tuple(shape))
+
+
+def _is_less(lanes: Tensor, bound: Tensor) -> Tensor:
+    if not runs_eagerly():
+        return lanes < bound
+    # The processor compares four times as fast where the result is no bool.
+    return torch.lt(lanes, bound, out=torch.empty_like(lanes, dtype=torch.uint8)).view(torch.bool)
 
 
 def stream_key(seed: int, site: str) -> tuple[int, int]:

@@ -15,14 +15,14 @@ from torch import Tensor
 from autodropout import geometry
 from autodropout.geometry import Extent
 from autodropout.pattern import ConvPattern
+from autodropout.tables import SHARED
 from autodropout.tracing import at_trace_time
 
-_LARGEST_TABLE = 2**20  # bytes; beyond it the coverage of the placements drawn is computed each time
-_NUM_TABLES = 256
+_NUM_AXES = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
+class Axis:
     """One axis (0 rows, 1 columns) of a pattern on a map: all that its coverage depends on."""
 
     which: int
@@ -35,12 +35,12 @@ class _Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class _Coverage:
-    """Coverage of every placement (K, P), or else of none; the pixels' sources (P); the first offset."""
+class _Sources:
+    """Every pixel's source along an axis, int64 (P), and the offset of its first placement."""
 
-    table: Tensor | None
-    source: Tensor
+    table: Tensor
     first: int
+    axis: Axis
 
 
 @at_trace_time
@@ -52,7 +52,7 @@ def placements(pattern: ConvPattern, height: int, width: int) -> tuple[int, int]
         height: Rows of the map, at least 1.
         width: Columns of the map, at least 1.
     """
-    rows, columns = (_placements(_axis(pattern, (height, width), which)) for which in (0, 1))
+    rows, columns = (_placements(axis_of(pattern, (height, width), which)) for which in (0, 1))
     return rows[0], columns[0]
 
 
@@ -68,35 +68,52 @@ def in_tiles(pattern: ConvPattern, size: tuple[int, int], which: int, index_NC: 
     Returns:
         Bool, shape (N, C, H * W).
     """
-    coverage = _coverage(pattern, size, which, index_NC.device)
-    if coverage.table is not None:
-        shape = (*index_NC.shape, coverage.table.shape[-1])
-        return coverage.table.index_select(0, index_NC.flatten()).reshape(shape)
-    offset_NC1 = (index_NC + coverage.first).unsqueeze(-1)
-    return _covered(coverage.source - offset_NC1, _axis(pattern, size, which))
+    plane_KP = plane(pattern, size, which, index_NC.device)
+    if plane_KP is not None:
+        rows = plane_KP.index_select(0, index_NC.flatten())
+        return rows.reshape(*index_NC.shape, plane_KP.shape[1]) != 0
+    sources = _sources(pattern, size, which, index_NC.device)
+    return _covered(sources.table - (index_NC + sources.first).unsqueeze(-1), sources.axis)
 
 
 @at_trace_time
-def _coverage(pattern: ConvPattern, size: tuple[int, int], which: int, device: torch.device) -> _Coverage:
-    axis = _axis(pattern, size, which)
-    # Under a fake tensor mode what is built is fake too, and must not stay behind in the cache.
-    real = type(torch.empty(0, device=device)) is Tensor
-    return (_built if real else _built.__wrapped__)(axis, device)
+def plane(pattern: ConvPattern, size: tuple[int, int], which: int, device: torch.device) -> Tensor | None:
+    """Return which pixels' sources every placement along an axis covers.
+
+    Args:
+        pattern: A pattern that is not off.
+        size: (H, W), both at least 1.
+        which: 0 for rows, 1 for columns.
+        device: Where the table is wanted.
+
+    Returns:
+        uint8, 1 = covered, shape (K + 1, H * W): row k for placement k, the last for no tiles at all. None
+        if there is no room for it.
+    """
+    axis = axis_of(pattern, size, which)
+    num_bytes = (_placements(axis)[0] + 1) * axis.height * axis.width
+    return SHARED.get(("plane", axis, device), num_bytes, lambda: _plane(axis, device))
 
 
-@lru_cache(maxsize=_NUM_TABLES)
-def _built(axis: _Axis, device: torch.device) -> _Coverage:
+@at_trace_time
+def _sources(pattern: ConvPattern, size: tuple[int, int], which: int, device: torch.device) -> "_Sources":
+    axis = axis_of(pattern, size, which)
+    return _Sources(_source_table(axis, device), _placements(axis)[1], axis)
+
+
+def _plane(axis: Axis, device: torch.device) -> Tensor:
     count, first = _placements(axis)
+    offset_K1 = torch.arange(first, first + count, device=device).unsqueeze(-1)
+    covered_KP = _covered(_source_table(axis, device) - offset_K1, axis)
+    return torch.cat([covered_KP, torch.zeros_like(covered_KP[:1])]).to(torch.uint8)
+
+
+def _source_table(axis: Axis, device: torch.device) -> Tensor:
     sources = geometry.source_table(axis.height, axis.width, *axis.turned)[axis.which]
-    with torch.inference_mode(False):
-        source_P = torch.tensor(sources, device=device)
-        if count * len(sources) > _LARGEST_TABLE:
-            return _Coverage(None, source_P, first)
-        offset_K1 = torch.arange(first, first + count, device=device).unsqueeze(-1)
-        return _Coverage(_covered(source_P - offset_K1, axis), source_P, first)
+    return torch.tensor(sources, device=device)
 
 
-def _covered(distance: Tensor, axis: _Axis) -> Tensor:
+def _covered(distance: Tensor, axis: Axis) -> Tensor:
     """Do what ``geometry.is_covered`` does, for a tensor of distances."""
     if isinstance(axis.size, str):
         return torch.ones_like(distance, dtype=torch.bool)
@@ -107,14 +124,15 @@ def _covered(distance: Tensor, axis: _Axis) -> Tensor:
     return in_tile & (distance >= 0) & (distance < extent)
 
 
-def _axis(pattern: ConvPattern, size: tuple[int, int], which: int) -> _Axis:
+def axis_of(pattern: ConvPattern, size: tuple[int, int], which: int) -> Axis:
+    """Return one axis of a pattern on a map of size (H, W)."""
     side = (pattern.height, pattern.width)[which]
     turned = (pattern.rotate, pattern.shear_x, pattern.shear_y)
-    return _Axis(which, *size, side, pattern.stride, pattern.repeat, turned)
+    return Axis(which, *size, side, pattern.stride, pattern.repeat, turned)
 
 
-@lru_cache(maxsize=_NUM_TABLES)
-def _placements(axis: _Axis) -> tuple[int, int]:
+@lru_cache(maxsize=_NUM_AXES)
+def _placements(axis: Axis) -> tuple[int, int]:
     """Return the number of placements along the axis and the offset of the first."""
     smallest, largest = geometry.source_span(axis.height, axis.width, *axis.turned)[axis.which]
     tiles = (axis.size, axis.stride, axis.repeat)

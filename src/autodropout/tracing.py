@@ -1,7 +1,9 @@
-"""One thing that compiled graphs need from us: values that are settled while a graph is traced."""
+"""What compiled graphs need from us: values settled while a graph is traced, and to know of tracing."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
+
+import torch
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -19,3 +21,13 @@ def at_trace_time(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
+
+
+def runs_eagerly() -> bool:
+    """Say whether tensor operations run at once: nothing compiles, traces, transforms or fakes them."""
+    return (
+        not torch.compiler.is_compiling()
+        and torch._C._get_tracing_state() is None
+        and not torch._C._are_functorch_transforms_active()
+        and torch._C._len_torch_dispatch_stack() == 0
+    )
