@@ -379,6 +379,24 @@ class TestConfirmation:
         assert (study.best.trial, study.best.reward) == (best.id, best.reward)
         assert (study.best.rewards, study.best.spread, study.confirmed) == ((), None, ())
 
+    def test_more_seeds_later_are_for_all_that_were_ever_confirmed(self, memory_path):
+        def lucky_once(job):
+            return Done(result=Result(reward=5.0 if job.trial == 9 else job.seed % 97 / 97, seconds=1.0))
+
+        executor = ScriptedExecutor(lucky_once)
+        first = find(memory_path, executor, confirm=Confirmation(top=1, seeds=1)).best
+        assert first.rewards == (5.0,)
+
+        def better(job):  # new trials that push the first out of the top
+            return Done(result=Result(reward=9.0 + job.trial if job.trial < 18 else 2.0, seconds=1.0))
+
+        grown = find(memory_path, ScriptedExecutor(better), trials=16, confirm=Confirmation(top=2, seeds=4))
+        assert [len(c.rewards) for c in grown.confirmed] == [4, 4, 4]
+        assert next(c for c in grown.confirmed if c.tokens == first.tokens).rewards == (5.0, 2.0, 2.0, 2.0)
+        fewer = find(memory_path, trials=24, confirm=Confirmation(top=4, seeds=1))
+        assert len(fewer.confirmed) > 3
+        assert {len(c.rewards) for c in fewer.confirmed} == {4}
+
     def test_more_trials_later_confirm_only_what_is_new(self, memory_path):
         few = Confirmation(top=2, seeds=2)
         first = find(memory_path, confirm=few)

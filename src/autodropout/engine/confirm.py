@@ -20,7 +20,9 @@ class Confirmation:
 
     Attributes:
         top: How many policies are run again: those whose best search trial is best. 0 confirms nothing.
-        seeds: Fresh seeds per policy, the same for all of them.
+        seeds: Fresh seeds per policy, the same for all of them. Means over fewer seeds are wilder, and
+            the wildest would win: so policies that were confirmed before are run on the seeds that they
+            lack, and seeds that some of them had are not left out for others.
 
     Raises:
         UsageError: A number is out of range.
@@ -39,12 +41,21 @@ class Confirmation:
 def confirming(
     reader: LedgerReader, space: Space, confirmation: Confirmation, study_seed: int
 ) -> list[NewTrial]:
-    """Return the trials that the confirmation asks for and the ledger does not have yet."""
-    known = {(tokens, place) for _, tokens, place, _, _ in reader.confirmations()}
+    """Return the trials that the confirmation asks for and the ledger does not have yet.
+
+    They give the same seeds to the top policies and to all that were confirmed before.
+    """
+    if confirmation.top == 0:
+        return []
+    before = [(source, tokens, place) for source, tokens, place, _, _ in reader.confirmations()]
+    known = {(tokens, place) for _, tokens, place in before}
+    sources = {tokens: source for source, tokens in _top(reader, space, confirmation.top)}
+    sources |= {tokens: source for source, tokens, _ in before}
+    seeds = max([confirmation.seeds, *(place + 1 for _, _, place in before)])
     updates, number = reader.last_update(), reader.next_id()
     new: list[NewTrial] = []
-    for source, tokens in _top(reader, space, confirmation.top):
-        for place in range(confirmation.seeds):
+    for tokens, source in sources.items():
+        for place in range(seeds):
             if (tokens, place) not in known:
                 trial = NewTrial(
                     id=number + len(new),
