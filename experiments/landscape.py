@@ -1,0 +1,141 @@
+"""The landscape of a task: trials of policies by chance, from the starting bias, and of searches.
+
+    AUTODROPOUT_DATA=... python experiments/landscape.py --workers 2
+
+1,600 trainings of ptb-small, then two more seeds for a tenth of them: about five hours of core time at
+ten seconds each. It may be stopped at any moment; the same command goes on. Each part is a study of its
+own below the directory, so that autodropout report and export read it, too.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autodropout.engine.base import Proposal, Scored
+from autodropout.engine.bookkeeping import check_number, figures_of, read_state, write_state
+from autodropout.engine.confirm import Confirmation
+from autodropout.engine.run import search
+from autodropout.engine.study import Study
+from autodropout.errors import DataError
+from autodropout.tasks.ptb_small import PtbSmall
+from autodropout.tasks.pydoc_lm import PydocLm
+
+OUT = Path("runs/landscape")
+TASKS = {task.name: task for task in (PtbSmall(), PydocLm())}
+PARTS: Mapping[str, int] = {
+    "random": 400,
+    "random-biased": 400,
+    "reinforce": 256,
+    "evolution": 256,
+    "tpe": 128,
+    "categorical": 128,
+    "knobs": 32,
+}
+"""Searcher and trials of each part."""
+
+EVERY = 10
+SEEDS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeats:
+    """A searcher that proposes what it is given, one after the other, and learns nothing.
+
+    Attributes:
+        listed: Tokens to propose.
+    """
+
+    listed: tuple[tuple[int, ...], ...]
+
+    @property
+    def name(self) -> str:
+        """What the ledger calls it."""
+        return "repeats"
+
+    @property
+    def batch(self) -> int:
+        """All at once."""
+        return len(self.listed)
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """Which ones, so that other repeats are another study."""
+        return {"listed": [list(tokens) for tokens in self.listed]}
+
+    def propose(self, draw: int) -> tuple[Proposal, ...]:  # noqa: ARG002
+        """Return all of them, whatever the draw."""
+        return tuple(Proposal(tokens=tokens, log_prob=None) for tokens in self.listed)
+
+    def learn(self, trials: Sequence[Scored]) -> Mapping[str, float]:
+        """Return the mean reward."""
+        check_number(trials, self.batch)
+        return figures_of(trials, 1)
+
+    def snapshot(self) -> bytes:
+        """Return an empty state."""
+        return write_state(self.name, {})
+
+    def restore(self, snapshot: bytes) -> None:
+        """Check that the state is of such a searcher."""
+        read_state(snapshot, self.name, ())
+
+
+def run(task: PtbSmall | PydocLm, out: Path, workers: int, parts: Mapping[str, int] = PARTS) -> list[Study]:
+    """Run what is left of all parts, then of the repeats; return their studies.
+
+    Args:
+        task: What is trained.
+        out: Directory with one study per part.
+        workers: Processes.
+        parts: Trials by searcher.
+
+    Raises:
+        DataError: The task's data are missing.
+    """
+    if missing := task.missing():
+        raise DataError(missing)
+    studies = []
+    for seed, (name, trials) in enumerate(parts.items()):
+        studies.append(_study(task, out / name, name, Size(trials=trials, workers=workers, seed=seed)))
+        if not studies[-1].finished:  # somebody asked it to stop
+            return studies
+    tokens = [trial.tokens for study in studies for trial in study.trials if trial.result is not None]
+    repeats = Repeats(listed=tuple(tokens[::EVERY] * SEEDS))
+    size = Size(trials=repeats.batch, workers=workers, seed=len(parts))
+    return [*studies, _study(task, out / repeats.name, repeats, size)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much of a part to run, and how."""
+
+    trials: int
+    workers: int
+    seed: int
+
+
+def _study(task: PtbSmall | PydocLm, out: Path, searcher: str | Repeats, size: Size) -> Study:
+    return search(
+        task.evaluate,
+        task.space(),
+        trials=size.trials,
+        searcher=searcher,
+        workers=size.workers,
+        out=out,
+        seed=size.seed,
+        floor=task.floor,
+        confirm=Confirmation(top=0),
+        task=task.key,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--task", choices=TASKS, default="ptb-small", help="what is trained")
+    parser.add_argument("--out", type=Path, default=OUT, help="directory of the studies")
+    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    given = parser.parse_args()
+    finished = all(study.finished for study in run(TASKS[given.task], given.out, given.workers))
+    sys.exit(0 if finished else 1)
