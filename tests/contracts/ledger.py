@@ -14,6 +14,7 @@ from autodropout.engine.executors.base import Job, Outcome
 from autodropout.engine.history import replay
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
+from autodropout.errors import StudyError
 from autodropout.result import Result
 from autodropout.token_space import TokenSpace
 from scripted import ScriptedExecutor, lost, raised, worth
@@ -55,6 +56,14 @@ class CrashContract(ABC):
         return range(1, transactions + 1)
 
     def run(self, out: Path) -> Study:
+        """Search to the end; whoever runs it mends the evaluation when three raising trials stop it."""
+        try:
+            return self._run(out)
+        except StudyError:
+            (out / "mended").touch()
+            return self._run(out)
+
+    def _run(self, out: Path) -> Study:
         def outcome(job: Job) -> Outcome:
             ((lost_before,),) = rows(out, f"SELECT lost FROM trials WHERE id = {job.trial}")
             match job.trial:
@@ -67,9 +76,15 @@ class CrashContract(ABC):
                     return lost()
                 case 7:
                     return lost()
+                case 10 | 11 | 12 if not (out / "mended").exists():
+                    return raised()
             return worth(job)
 
-        executor = ScriptedExecutor(outcome, slots=SLOTS, rank=lambda trial: trial * 7 % 5)
+        # The three end one after the other. Queued again beside what had taken their place, they are more
+        # than the capacity; a slot for each keeps the order of endings a function of what is unfinished.
+        executor = ScriptedExecutor(
+            outcome, slots=2 * SLOTS, rank=lambda trial: -1 if trial in (10, 11, 12) else trial * 7 % 6
+        )
         confirm = Confirmation(top=2, seeds=2)
         return search(
             print, SPACE, trials=TRIALS, searcher=self.build(), out=out, executor=executor, capacity=SLOTS,
@@ -124,7 +139,8 @@ class CrashContract(ABC):
         assert replay(out, self.build()).snapshot() == last
 
     def test_the_script_holds_what_it_should(self, memory_path):
-        study = self.run(memory_path)
+        out = memory_path
+        study = self.run(out)
         assert study.finished
         states = {t.id: (t.state, t.reward) for t in study.trials}
         assert states[7] == ("failed", None)
@@ -135,4 +151,6 @@ class CrashContract(ABC):
         taught = [number for update in study.updates for number in update.trials]
         assert len(set(taught)) == len(taught) == 3 * (TRIALS // 3)
         assert 7 not in taught
+        assert (out / "mended").exists()
+        assert [states[number][0] for number in (10, 11, 12)] == ["done"] * 3
         assert {1, 2, 6, 9} <= {t.id for t in study.trials if t.kind == "search"} & set(taught)

@@ -280,6 +280,47 @@ class TestFailures:
         assert [t.state for t in study.trials] == ["done"] * 8
         assert [t.error for t in study.trials] == [None] * 8
 
+    def test_those_that_raise_are_taught_nothing_before_another_ends_otherwise(self, memory_path):
+        searcher = Sequence(batch=2)
+        with pytest.raises(StudyError):
+            find(
+                memory_path, ScriptedExecutor(lambda job: raised()), searcher=searcher, batch=None, floor=0.0
+            )
+        assert searcher.state == []
+        assert "failed" not in {t.state for t in Study.open(memory_path).trials}
+        executor = ScriptedExecutor(lambda job: raised() if job.trial in (1, 2, 4) else worth(job))
+        study = find(memory_path, executor, searcher=searcher, batch=None, floor=0.0, capacity=1)
+        assert [update.trials for update in study.updates] == [(1, 2), (3, 4), (5, 6), (7, 8)]
+        assert [t.update for t in study.trials if t.id > 4] == [1, 2, 3, 3]
+
+    def test_those_that_raise_last_are_taught_nothing(self, memory_path):
+        executor = ScriptedExecutor(lambda job: raised() if job.trial > 6 else worth(job))
+        few = Confirmation(top=1, seeds=2)
+        study = find(memory_path, executor, confirm=few)
+        assert study.finished
+        assert [update.trials for update in study.updates] == [(1, 2), (3, 4), (5, 6)]
+        study = find(memory_path, trials=9, confirm=few)
+        assert [update.trials for update in study.updates][3:] == [(7, 8)]
+
+    @pytest.mark.parametrize("failed", [1, 2])
+    def test_the_row_of_raising_trials_outlives_a_kill(self, memory_path, failed):
+        count = 0
+
+        def kill(event):
+            nonlocal count
+            count += isinstance(event, TrialFailed)
+            if count == failed:
+                raise KeyboardInterrupt
+
+        broken = ScriptedExecutor(lambda job: raised())
+        with pytest.raises(KeyboardInterrupt):
+            find(memory_path, broken, on_event=kill, floor=0.0)
+        with pytest.raises(StudyError, match=r"3 trials in a row raised"):
+            find(memory_path, ScriptedExecutor(lambda job: raised()), floor=0.0)
+        assert "failed" not in {t.state for t in Study.open(memory_path).trials}
+        study = find(memory_path, floor=0.0)
+        assert [t.state for t in study.trials] == ["done"] * 8
+
     def test_raising_trials_that_are_not_in_a_row_do_not(self, memory_path):
         executor = ScriptedExecutor(lambda job: raised() if job.trial % 3 else worth(job))
         assert find(memory_path, executor).finished

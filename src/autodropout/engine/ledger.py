@@ -198,11 +198,11 @@ class Ledger:
         return cursor.rowcount == 1
 
     def forgive(self, trials: Sequence[int]) -> None:
-        """Queue failed trials again as if they had never failed, but for those already taught."""
+        """Queue running and failed trials as if they had never failed, but for those already taught."""
         with self._transaction():
             self._connection.executemany(
                 "UPDATE trials SET state = 'queued', faults = 0, reward = NULL, floored = 0, cause = NULL, "
-                "finish = NULL, ended = NULL WHERE id = ? AND state = 'failed' AND taught IS NULL",
+                "finish = NULL, ended = NULL WHERE id = ? AND state IN ('running', 'failed') AND taught IS NULL",
                 [(trial,) for trial in trials],
             )
 

@@ -149,13 +149,27 @@ class LedgerReader:
         return tuple(Unfinished(**row | {"tokens": tuple(json.loads(row["tokens"]))}) for row in rows)
 
     def untaught(self, limit: int) -> tuple[Scored, ...]:
-        """Return the first finished search trials that no update has been taught, in order of finish."""
+        """Return the first finished search trials that no update has been taught, in order of finish.
+
+        Those that raised, with none after them that ended otherwise, are not among them: the next may show
+        that not the policies but the evaluation is to blame.
+        """
         rows = self._rows(
             "SELECT * FROM trials WHERE kind = 'search' AND taught IS NULL AND reward IS NOT NULL "
-            "ORDER BY finish LIMIT ?",
+            "AND finish <= ? ORDER BY finish LIMIT ?",
+            self._last_not_raised("search"),
             limit,
         )
         return tuple(_scored(row) for row in rows)
+
+    def raised_in_a_row(self, kind: TrialKind) -> tuple[int, ...]:
+        """Return the trials of a kind that raised, with none after them that ended otherwise."""
+        rows = self._rows(
+            "SELECT id FROM trials WHERE kind = ? AND finish > ? ORDER BY finish",
+            kind,
+            self._last_not_raised(kind),
+        )
+        return tuple(row["id"] for row in rows)
 
     def dealt(self, update: int) -> tuple[int, int]:
         """Return (draw, place) of the next proposal to deal out since this update."""
@@ -214,6 +228,15 @@ class LedgerReader:
                 row["reward"],
                 bool(row["ended"]),
             )
+
+    def _last_not_raised(self, kind: TrialKind) -> int:
+        """Return the position of the last ending of a trial of this kind that was no exception."""
+        row = self._row(
+            "SELECT finish FROM trials WHERE kind = ? AND finish > 0 AND cause IS NOT 'raised' "
+            "ORDER BY finish DESC LIMIT 1",
+            kind,
+        )
+        return 0 if row is None else row["finish"]
 
     def _rows(self, query: str, *values: object) -> Sequence[dict[str, Any]]:
         with self._explained():

@@ -11,7 +11,7 @@ from autodropout.engine.events import Notify, Paused, TrialFailed, TrialFinished
 from autodropout.engine.executors.base import Executor, Job, Outcome, Raised
 from autodropout.engine.judging import Again, Finished, GivenUp, judge
 from autodropout.engine.ledger import Ledger
-from autodropout.engine.ledger_records import Cause, Ending, Unfinished
+from autodropout.engine.ledger_records import Ending, Unfinished
 from autodropout.engine.places import LOGS
 from autodropout.errors import StudyError
 from autodropout.policy import Policy
@@ -69,7 +69,7 @@ class Loop:
         self._queue: list[tuple[int, Unfinished]] = []
         self._running: dict[tuple[int, int], tuple[Job, Unfinished]] = {}
         self._unsettled = 0
-        self._failing: tuple[Cause | None, list[int]] = (None, [])
+        self._lost_in_a_row = 0
         self._paused = False
         self._worst, self.best = ledger.read.extremes()
         self.replaced = 0
@@ -171,7 +171,7 @@ class Loop:
         )
         if not self._ledger.finish(ending):
             return
-        self._failing = (None, [])
+        self._lost_in_a_row = 0
         if trial.kind == "search" and not verdict.diverged:
             self._remember(verdict.result.reward)
         event = TrialFinished(
@@ -193,6 +193,8 @@ class Loop:
         self._notify(event)
 
     def _give_up(self, trial: Unfinished, verdict: GivenUp, outcome: Outcome) -> None:
+        if isinstance(outcome, Raised):
+            self._check_raised(trial, outcome)
         lost = verdict.cause == "lost"
         ending = Ending(
             trial=trial.id,
@@ -207,29 +209,29 @@ class Loop:
             return
         self.replaced += lost and trial.kind == "search"
         self._notify(TrialFailed(kind=trial.kind, trial=trial.id, error=verdict.error, replaced=lost))
-        self._count_failure(trial.id, verdict, outcome)
-
-    def _count_failure(self, trial: int, verdict: GivenUp, outcome: Outcome) -> None:
-        cause, row = self._failing
-        row = [*row, trial] if cause == verdict.cause else [trial]
-        self._failing = (verdict.cause, row)
-        if len(row) < _MOST_IN_A_ROW or verdict.cause == "timeout":
-            return
-        logs = self._ledger.out / LOGS
-        where = f"see {logs}" if logs.is_dir() else "see its output"
-        if verdict.cause == "lost":
+        self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
+        if self._lost_in_a_row == _MOST_IN_A_ROW:
             raise StudyError(
-                f"{_MOST_IN_A_ROW} trials in a row lost their worker for good ({verdict.error}); {where}, "
-                "free memory or use fewer workers, and resume"
+                f"{_MOST_IN_A_ROW} trials in a row lost their worker for good ({verdict.error}); "
+                f"{self._where()}, free memory or use fewer workers, and resume"
             )
+
+    def _check_raised(self, trial: Unfinished, outcome: Raised) -> None:
+        row = self._ledger.read.raised_in_a_row(trial.kind)
+        if len(row) + 1 < _MOST_IN_A_ROW:
+            return
         # The cause is most likely a bug that will be mended: these trials are then worth another run.
-        self._ledger.forgive(row)
+        self._ledger.forgive([*row, trial.id])
         error = StudyError(
-            f"{_MOST_IN_A_ROW} trials in a row raised ({verdict.error}); {where}, mend evaluate and resume"
+            f"{_MOST_IN_A_ROW} trials in a row raised ({outcome.error}); {self._where()}, "
+            "mend evaluate and resume"
         )
-        if isinstance(outcome, Raised):
-            error.add_note(outcome.traceback)
+        error.add_note(outcome.traceback)
         raise error
+
+    def _where(self) -> str:
+        logs = self._ledger.out / LOGS
+        return f"see {logs}" if logs.is_dir() else "see its output"
 
     def _floor(self) -> float | None:
         return self._worst if self._rules.floor is None else self._rules.floor

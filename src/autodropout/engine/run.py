@@ -50,10 +50,12 @@ def search(
 
     Failures are told apart. A reward that is not finite means that the trial diverged: it is taught as
     the floor. A trial that raises or runs out of time is run once more, then it has failed and is taught
-    as the floor. One whose worker is lost is run again up to ``max_attempts`` times, then it has failed,
-    is taught nothing, and another trial takes its place. So ``trials`` of them are taught in the end,
-    but for the last few that fill no batch. An interrupt or SIGTERM ends what is running, leaves the
-    study ready to be resumed, and comes out as KeyboardInterrupt.
+    as the floor. One that raised is taught only when a later one has ended otherwise, since three in a
+    row stop the search: they are taught nothing, and run again when it is resumed. One whose worker is
+    lost is run again up to ``max_attempts`` times, then it has failed, is taught nothing, and another
+    trial takes its place. So ``trials`` of them are taught in the end, but for the last few that raised
+    or fill no batch. An interrupt or SIGTERM ends what is running, leaves the study ready to be resumed,
+    and comes out as KeyboardInterrupt.
 
     Args:
         evaluate: Called as evaluate(policy, seed); returns the reward to maximise or a ``Result``. Not
