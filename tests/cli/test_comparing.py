@@ -13,6 +13,7 @@ from autodropout.engine.control import request
 from autodropout.engine.study import Study
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
+from autodropout.report.record import read_record
 from autodropout.significance import paired_difference
 
 ONE_SITE = Policy({"a": ConvPattern(height=1, width=1)})
@@ -223,11 +224,6 @@ def test_wrong_use(capsys, toy, policy, arguments, text):
             {"layer1.*": ConvPattern(height=1, width=1)},
             "the policy's key 'layer1.*' matches no site; The model's sites are \"a\", \"b\"",
         ),
-        ({}, "the policy drops nothing, which is the baseline 'none'; name another policy"),
-        (
-            {"a": ConvPattern(height=0, width=0)},
-            "the policy drops nothing, which is the baseline 'none'; name another policy",
-        ),
     ],
 )
 def test_a_policy_that_does_not_fit(capsys, toy, sites, text):
@@ -256,10 +252,99 @@ def test_directories_of_something_else(capsys, toy, policy):
     assert compared(policy, "--out", "x") == 0
     capsys.readouterr()
     Policy({"b": ConvPattern(height=1, width=1)}).save("other.json")
-    assert main(["compare", "toy", "--policy", "other.json", *FEW, "--out", "x"]) == 2
-    assert "x holds a comparison with arm 'policy' = " in capsys.readouterr().err
-    assert main(["compare", "toy", "--policy", policy, *FEW, "--out", "x", "--baselines", "none"]) == 2
-    assert "x holds a comparison with arms ['none', 'dropout 0.2'" in capsys.readouterr().err
+    spent = toy.evaluated
+    other = ("toy", "--policy", "other.json", *FEW, "--out", "x")
+    assert failed(capsys, 2, *other) == "x holds a comparison of another policy; name another directory"
+    for more, text in (
+        (
+            ["--baselines", "none"],
+            "with arms ['none', 'dropout', 'blocks', 'policy'], not ['none', 'policy']",
+        ),
+        (["--random-trials", "3"], "with arms ['none', 'dropout', 'blocks', 'policy'], not ['none', "),
+        (["--seed", "1"], "with seed 0, not 1; name another directory"),
+        (["--seeds", "2"], "over 3 seeds; ask for at least as many"),
+        (
+            ["--tune-trials", "4"],
+            "with dropout tuned on 3 strengths and 2 seeds, and tune_trials 4 gives 2 and",
+        ),
+    ):
+        assert text in failed(capsys, 2, *arguments, "x", *more)
+    assert toy.evaluated == spent  # nothing is tuned in vain
+
+
+def test_another_number_of_random_trials_is_refused_before_any_is_run(capsys, toy, policy):
+    assert compared(policy, "--out", "x", "--random-trials", "2", "--baselines", "none") == 0
+    capsys.readouterr()
+    spent = toy.evaluated
+    assert compared(policy, "--out", "x", "--random-trials", "3", "--baselines", "none") == 2
+    assert "x holds a comparison with 2 random trials, not 3; give the same number" in capsys.readouterr().err
+    assert toy.evaluated == spent
+
+
+@pytest.mark.parametrize("sites", [{}, {"a": ConvPattern(height=0, width=0)}])
+def test_a_policy_that_drops_nothing_is_an_arm_like_any_other(capsys, toy, sites):
+    Policy(sites).save("idle.json")
+    assert compared("idle.json", "--out", "x") == 0
+    said = "The policy drops nothing: its arm trains as without any policy, so they can show no difference."
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert f"- {said}\n" in Path("x/comparison.md").read_text()
+    rows = {row.name: row for row in read_comparison("x").rows}
+    if not sites:
+        assert rows["policy"].summary == rows["none"].summary
+
+
+def test_the_printed_command_works_again_after_the_best_policy_has_changed(capsys, toy, policy):
+    assert main(["search", "toy", "--executor", "inline", "--out", "runs/mine"]) == 0
+    command = ["compare", "toy", "--policy", "runs/mine/best.json", *FEW]
+    assert main(command) == 0
+    first = read_comparison("runs/mine/compare")
+    other = Policy({"b": ConvPattern(height=2, width=2)})
+    other.save("runs/mine/best.json")
+    for _ in range(2):
+        assert main(command) == 0
+    assert read_comparison("runs/mine/compare") == first
+    found = read_comparison(f"runs/mine/compare-{other.key}")
+    assert sorted(path.name for path in Path("runs/mine").glob("compare*")) == [
+        "compare",
+        f"compare-{other.key}",
+    ]
+    assert read_record("runs/mine").comparison == found != first
+
+
+def test_a_search_in_the_way_of_the_default_directory(toy, policy):
+    assert main(["search", "toy", "--executor", "inline", "--out", "s"]) == 0
+    assert main(["search", "toy", "--executor", "inline", "--out", "s/compare"]) == 0
+    ONE_SITE.save("s/best.json")
+    assert compared("s/best.json", "--baselines", "none") == 0
+    assert read_comparison(f"s/compare-{ONE_SITE.key}").finished
+    assert read_record("s").comparison is not None
+
+
+def test_wrong_use_leaves_no_directory_behind(capsys, toy, policy):
+    assert compared(policy, "--workers", "0") == 2
+    assert not Path("runs").exists()
+
+
+def test_the_command_that_goes_on_is_told_from_other_terminals(capsys, toy, policy):
+    toy.trouble, toy.trouble_after = KeyboardInterrupt(), 14
+    assert compared(policy, "--out", "x") == 130
+    toy.trouble = None
+    go_on = "autodropout compare toy --policy mine.json --tune-trials 6 --seeds 3 --executor inline --out x"
+    assert f"Go on with: {go_on}\n" in capsys.readouterr().out
+    assert main(["status", "x"]) == 0
+    assert f"not running; it was comparing; go on with: {go_on}\n" in capsys.readouterr().out
+    assert main(["resume", "x"]) == 2
+    text = f"error: x holds a comparison; to go on, run its own command again: {go_on}\n"
+    assert capsys.readouterr().err == text
+    assert main(["stop", "x"]) == 2
+    assert capsys.readouterr().err == f"error: no search is running in x; go on with: {go_on}\n"
+    assert main(["search", "toy", "--executor", "inline", "--out", "x"]) == 2
+    text = "error: x holds a comparison; name another directory for the search\n"
+    assert capsys.readouterr().err == text
+    Path("x/logs/trial-000001-1.log").write_text("hello\n")
+    assert main(["logs", "x", "1"]) == 0
+    assert capsys.readouterr().out == "hello\n"
+    assert main(shlex.split(go_on)[1:]) == 0
 
 
 def test_trials_that_raise(capsys, toy, policy):

@@ -28,9 +28,9 @@ def running(tmp_path):
     writer.close()
 
 
-def refusal(capsys, *arguments):
+def refusal(capsys, *arguments, code=2):
     """The one-line error of a command that is wrong."""
-    assert main([*map(str, arguments)]) in (1, 2)
+    assert main([*map(str, arguments)]) == code
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
@@ -70,7 +70,7 @@ def test_an_empty_ledger_is_one_sentence(tmp_path, capsys):
 def test_a_damaged_ledger_is_one_sentence(tmp_path, capsys):
     record_study(tmp_path, [Run(reward=0.5)])
     (tmp_path / "study.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
-    assert "study.db" in refusal(capsys, "report", tmp_path)
+    assert "study.db" in refusal(capsys, "report", tmp_path, code=1)
 
 
 def test_export_says_what_it_wrote_and_how_to_look_at_it(whole, capsys):
@@ -166,7 +166,10 @@ def test_a_silent_trial_is_said_to_be_silent(whole, capsys):
 
 def test_logs_that_are_not_there_are_explained(whole, running, capsys):
     assert "no log of attempt 1 at trial 1 was kept: there is no" in refusal(capsys, "logs", whole, 1)
-    assert "has no trial 99" in refusal(capsys, "logs", whole, 99)
+    text = refusal(capsys, "logs", whole, 99, code=2)
+    assert text == f"error: there is no trial 99 in {whole}; it holds trials 1 to 30\n"
+    text = refusal(capsys, "logs", whole, 1, "--attempt", 0, code=2)
+    assert text == "error: attempt is 0; expected a whole number of at least 1\n"
     assert "trial 4 has not started yet" in refusal(capsys, "logs", running, 4)
 
 
@@ -185,7 +188,7 @@ def test_following_a_log_goes_on_until_the_trial_ends(tmp_path, monkeypatch, cap
         if line == "three\n":
             writer.end(1, Run(reward=0.5), started=True)
 
-    monkeypatch.setattr("autodropout.cli.controlling.time.sleep", work)
+    monkeypatch.setattr("autodropout.cli.tailing.time.sleep", work)
     assert main(["logs", str(tmp_path), "1", "--follow"]) == 0
     writer.close()
     assert capsys.readouterr().out == "one\ntwo\nthree\n"

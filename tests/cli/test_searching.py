@@ -175,7 +175,9 @@ def test_another_study_in_the_directory(capsys, toy, option, value, text):
 
 def test_a_directory_that_cannot_be_made(capsys, toy, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "file" in failed(capsys, 1, "search", "toy", "--out", "file/x")
+    for place in ("file", "file/x"):
+        text = "file is a file; expected a directory, so name another"
+        assert failed(capsys, 2, "search", "toy", "--out", place) == text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -200,12 +202,73 @@ def test_no_finite_reward_at_all(capsys, toy, monkeypatch):
     assert text == "no trial returned a finite reward; see x/logs"
 
 
-def test_resuming_what_is_no_search(capsys, toy):
+COMMANDS_ON_A_STUDY = (
+    "resume",
+    "status",
+    "pause",
+    "stop",
+    "report",
+    "report --follow",
+    "logs 1",
+    "logs 1 --follow",
+    "export --to csv",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS_ON_A_STUDY)
+def test_a_directory_without_a_study_is_wrong_use(capsys, toy, command):
     Path("empty").mkdir()
-    for folder in ("empty", "missing"):
-        assert failed(capsys, 2, "resume", folder) == (
-            f"there is no search in {folder} (no study.db); begin one with: autodropout search"
+    Path("afile").write_text("")
+    name, *rest = command.split()
+    for folder in ("empty", "missing", "afile"):
+        assert main([name, folder, *rest]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err == (
+            f"error: {folder} holds no study (there is no study.db); check its name, or begin one with: "
+            "autodropout search\n"
         )
+
+
+def test_the_tasks_batch_is_for_its_own_number_of_trials(toy):
+    for out, options, batch in (
+        ("own", (), 4),
+        ("same", ("--trials", "8"), 4),
+        ("more", ("--trials", "80"), 8),
+        ("random", ("--searcher", "random"), 1),
+    ):
+        assert main(["search", "toy", *INLINE, "--confirm-top", "0", "--out", out, *options]) == 0
+        assert Study.open(out).record.batch == batch
+    assert main(["search", "toy", *INLINE, "--confirm-top", "0", "--out", "more"]) == 0
+
+
+def test_paths_and_errors_are_printed_as_they_are(capsys, toy):
+    for out in ("a[/b]", "[bold]x", "p:key:q"):
+        assert main(["search", "toy", *INLINE, "--out", out]) == 0
+        text = capsys.readouterr().out
+        assert f"Searching toy in {out}\n" in text
+        assert f"Saved: {out}/best.json and {out}/best.png\n" in text
+    toy.trouble, toy.trouble_after = ValueError("no role:key: in [/b]"), toy.evaluated
+    assert main(["search", "toy", *INLINE, "--out", "x"]) == 1
+    assert "trial 1 has failed: ValueError: no role:key: in [/b]\n" in capsys.readouterr().out
+
+
+def test_a_picture_that_cannot_be_saved_is_no_failure(capsys, toy):
+    Path("x/best.png").mkdir(parents=True)
+    assert main(["search", "toy", *INLINE, "--out", "x"]) == 0
+    text = capsys.readouterr().out
+    assert "No picture was saved: x/best.png cannot be written (Is a directory); name another file\n" in text
+    assert "Saved: x/best.json\n" in text
+
+
+def test_a_policy_that_cannot_be_saved_is_one_sentence_after_the_result(capsys, toy):
+    Path("x/best.json").mkdir(parents=True)
+    assert main(["search", "toy", *INLINE, "--out", "x"]) == 2
+    captured = capsys.readouterr()
+    assert "Best policy: reward" in captured.out
+    assert captured.err == (
+        "error: x/best.json cannot be written (Is a directory); make room or name another file\n"
+    )
 
 
 def test_resuming_a_damaged_ledger(capsys, toy):

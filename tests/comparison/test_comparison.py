@@ -344,8 +344,11 @@ def test_wrong_use_is_one_sentence(tmp_path: Path, changes: dict[str, object], t
             {"arms": {"none": None, "mine": MINE}},
             r"with arms \['none', 'mine', 'mixup'\], not \['none', 'mine'\]",
         ),
-        ({"arms": ARMS | {"mine": OTHER}}, "with arm 'mine' = "),
-        ({"arms": ARMS | {"mixup": None}}, "with arm 'mixup' = 'function', not 'none'"),
+        (
+            {"arms": ARMS | {"mine": OTHER}},
+            "in which arm 'mine' is not the same as here; name another directory",
+        ),
+        ({"arms": ARMS | {"mixup": None}}, "in which arm 'mixup' is not the same as here"),
         ({"seeds": 2}, "holds a comparison over 3 seeds; ask for at least as many"),
     ],
 )

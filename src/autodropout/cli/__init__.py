@@ -16,13 +16,14 @@ import tyro
 from autodropout import __version__
 from autodropout.cli.command import Command
 from autodropout.cli.comparing import Compare
-from autodropout.cli.controlling import Logs, Pause, Status, Stop
+from autodropout.cli.controlling import Pause, Status, Stop
 from autodropout.cli.exporting import Export
 from autodropout.cli.listing import Tasks
 from autodropout.cli.reporting import Report
 from autodropout.cli.resuming import Resume
 from autodropout.cli.searching import Search
 from autodropout.cli.showing import Show
+from autodropout.cli.tailing import Logs
 from autodropout.errors import (
     AutoDropoutError,
     DataError,
@@ -109,12 +110,14 @@ def _parsed(arguments: list[str]) -> Command:
 def _wrapped(text: str) -> str:
     """Break and indent long paragraphs for this terminal; examples stay as they are.
 
-    tyro breaks no lines, and joins all but the indented ones.
+    tyro breaks no lines, and joins all but the indented ones, above which it makes two empty lines of one:
+    what follows the first sentence therefore stands right below it.
     """
     width = min(shutil.get_terminal_size().columns, _WIDEST)
+    first, *paragraphs = text.strip().split("\n\n")
+    heading = textwrap.fill(first, width, subsequent_indent="  ")
     fill = textwrap.TextWrapper(width, initial_indent="  ", subsequent_indent="  ").fill
-    paragraphs = text.strip().split("\n\n")
-    return "\n".join(p if "\n  " in p else fill(p) + "\n" for p in paragraphs)
+    return "\n".join((heading, *(f"\n{p}" if "\n  " in p else fill(p) for p in paragraphs)))
 
 
 def _run(command: Command) -> int:

@@ -79,6 +79,15 @@ class Account:
         higher = self.comparison.higher_is_better
         return f"Search against chance: {conclusion(POLICY, RANDOM, paired, higher_is_better=higher)}"
 
+    @property
+    def idle(self) -> str | None:
+        """A sentence about a policy that drops nothing; None if it drops something."""
+        if not all(pattern.off for pattern in self.policy.sites.values()):
+            return None
+        return (
+            "The policy drops nothing: its arm trains as without any policy, so they can show no difference."
+        )
+
     def to_json(self) -> str:
         """Return everything as strict JSON with a schema number."""
         plain = {
@@ -133,6 +142,8 @@ class Account:
                 f"random: the best of {self.random.trials} random policies, confirmed in "
                 f"{self.random.confirmations} trials"
             )
+        if self.idle is not None:
+            yield self.idle
         if self.against_random is not None:
             yield self.against_random
 

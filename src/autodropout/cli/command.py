@@ -1,5 +1,6 @@
 """What all commands have in common."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from autodropout.policy import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class Command(ABC):
     """A command line, parsed.
 
     Attributes:
@@ -17,9 +18,9 @@ class Command:
 
     debug: bool = False
 
+    @abstractmethod
     def run(self) -> None:
         """Do it; errors are raised."""
-        raise NotImplementedError
 
 
 def loaded_policy(path: Path) -> Policy:
@@ -29,11 +30,11 @@ def loaded_policy(path: Path) -> Policy:
         UsageError: The file cannot be read.
         PatternError: It holds no policy.
     """
-    if path.is_dir():
-        raise UsageError(
-            f"{path} is a directory; expected a policy's JSON file, such as {path / 'best.json'}"
-        )
     try:
+        if path.is_dir():
+            raise UsageError(
+                f"{path} is a directory; expected a policy's JSON file, such as {path / 'best.json'}"
+            )
         return Policy.load(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); name a policy's JSON file") from error

@@ -1,14 +1,20 @@
 """``autodropout compare TASK --policy P``."""
 
-import shlex
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from autodropout.cli.command import Command, loaded_policy
-from autodropout.cli.searching import new_directory
+from autodropout.cli.directory import check_place, claimed
+from autodropout.errors import UsageError
+from autodropout.policy import Policy
+
+if TYPE_CHECKING:
+    from autodropout.cli.contest import Contest
+    from autodropout.tasks.base import Task
 
 _NEVER_REPEATED = ("debug", "json", "task", "out")
 
@@ -39,7 +45,7 @@ class Compare(Command):
         executor: Where trials run: in worker processes, or one by one in this process, to debug.
         out: Directory of the comparison; one that holds this comparison already is gone on with.
         seed: Seed that all seeds follow from.
-        timeout: Seconds after which a trial is killed and has failed.
+        timeout: Seconds after which a trial is killed; it is run once more, and then it has failed.
         json: Print JSON for a machine; progress goes to the error stream.
     """
 
@@ -56,7 +62,7 @@ class Compare(Command):
     out: Annotated[
         Path | None,
         tyro.conf.arg(
-            metavar="DIR", help_behavior_hint="(default: compare, beside the policy's search; else a new one)"
+            metavar="DIR", help_behavior_hint="(default: compare, in the policy's search; else a new one)"
         ),
     ] = None
     seed: int = 0
@@ -66,15 +72,20 @@ class Compare(Command):
     def run(self) -> None:
         """Compare, and say what that shows."""
         policy = loaded_policy(self.policy)
-        from autodropout.cli.contest import Contest, hold
+        from autodropout.cli.contest import hold
         from autodropout.tasks.registry import task_named
 
         task = task_named(self.task)
-        out = self._directory()
-        contest = Contest(
+        with self._directory(policy) as out:
+            hold(self._contest(task, policy, out), json=self.json)
+
+    def _contest(self, task: "Task", policy: Policy, out: Path) -> "Contest":
+        from autodropout.cli.contest import NONE, Contest
+
+        return Contest(
             task=task,
             policy=policy,
-            baselines=_names(self.baselines, ("none", *(baseline.name for baseline in task.baselines))),
+            baselines=_names(self.baselines, (NONE, *(baseline.name for baseline in task.baselines))),
             tune_trials=self.tune_trials,
             random_trials=self.random_trials,
             seeds=self.seeds,
@@ -83,33 +94,44 @@ class Compare(Command):
             out=out,
             seed=self.seed,
             timeout=self.timeout,
-            command=self._command(out),
+            words=self._words(out),
         )
-        hold(contest, json=self.json)
 
-    def _directory(self) -> Path:
+    def _directory(self, policy: Policy) -> AbstractContextManager[Path]:
         from autodropout.engine.ledger_schema import LEDGER_FILE
 
         if self.out is not None:
-            return self.out
-        beside = self.policy.parent
-        return (
-            beside / "compare" if (beside / LEDGER_FILE).is_file() else new_directory(f"{self.task}-compare")
-        )
+            check_place(self.out)
+            return nullcontext(self.out)
+        if (self.policy.parent / LEDGER_FILE).is_file():
+            return nullcontext(_beside(self.policy.parent, policy))
+        return claimed(f"{self.task}-compare")
 
-    def _command(self, out: Path) -> str:
-        """Return the command line that goes on with this comparison."""
-        words = ["autodropout", "compare", self.task]
+    def _words(self, out: Path) -> tuple[str, ...]:
+        """Return the arguments that go on with this comparison."""
+        words = ["compare", self.task]
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name not in _NEVER_REPEATED and (field.default is MISSING or value != field.default):
                 words += [f"--{field.name.replace('_', '-')}", str(value)]
-        return shlex.join([*words, "--out", str(out)])
+        return (*words, "--out", str(out))
+
+
+def _beside(search: Path, policy: Policy) -> Path:
+    """Return a directory in that of a search which no comparison of another policy has."""
+    from autodropout.cli.account import POLICY
+    from autodropout.comparison.kept import COMPARISON, kept
+
+    out = search / COMPARISON
+    try:
+        there = kept(out)
+    except UsageError:  # a search has been put there
+        return search / f"{COMPARISON}-{policy.key}"
+    same = there is None or there.arms.get(POLICY) == policy
+    return out if same else search / f"{COMPARISON}-{policy.key}"
 
 
 def _names(asked: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    from autodropout.errors import UsageError
-
     if asked is None:
         return known
     names = tuple(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))

@@ -1,16 +1,18 @@
 """Run a search in the terminal: watch it, stop it cleanly, say what was found."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
+from autodropout.cli.terminal import command, console
 from autodropout.cli.watching import Watch
+from autodropout.comparison.kept import COMPARISON
 from autodropout.conv_space import ConvSpace
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.ledger_records import StudyRecord
+from autodropout.engine.ledger_schema import LEDGER_FILE
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import DataError, StudyError, UsageError
@@ -44,13 +46,16 @@ def conduct(task: Task, how: Conduct) -> None:
         DataError: The task's data are missing.
         KeyboardInterrupt: The user stopped it; how to go on has been said.
         StudyError: No trial returned a finite reward.
+        UsageError: The directory holds a comparison, or the best policy cannot be saved in it.
     """
     if missing := task.missing():
         raise DataError(missing)
-    console = Console(highlight=False)
+    if (how.out / LEDGER_FILE).is_file() and Study.open(how.out).record.searcher == COMPARISON:
+        raise UsageError(f"{how.out} holds a comparison; name another directory for the search")
+    terminal = console()
     confirm = Confirmation(top=how.confirm_top, seeds=how.confirm_seeds)
     try:
-        with Watch(console, f"Searching {task.name} in {how.out}") as watch:
+        with Watch(terminal, f"Searching {task.name} in {how.out}") as watch:
             study = search(
                 task.evaluate,
                 task.space(),
@@ -69,36 +74,36 @@ def conduct(task: Task, how: Conduct) -> None:
                 on_event=watch,
             )
     except KeyboardInterrupt:
-        console.print(f"Stopped; nothing is lost. Go on with: {_command('resume', how.out)}", soft_wrap=True)
+        terminal.print(f"Stopped; nothing is lost. Go on with: {command('resume', how.out)}", soft_wrap=True)
         raise
     if not study.finished:
-        console.print(f"Stopped on request. Go on with: {_command('resume', how.out)}", soft_wrap=True)
+        terminal.print(f"Stopped on request. Go on with: {command('resume', how.out)}", soft_wrap=True)
         return
-    _conclude(console, task, study)
+    _conclude(terminal, task, study)
 
 
-def _conclude(console: Console, task: Task, study: Study) -> None:
+def _conclude(terminal: Console, task: Task, study: Study) -> None:
     best = study.best
     if best is None:
         raise StudyError(f"no trial returned a finite reward; see {study.out / 'logs'}")
-    policy_file, picture_file = study.out / "best.json", study.out / "best.png"
-    best.policy.save(policy_file)
     space = study.space
     sizes = space.sites if isinstance(space, ConvSpace) else None
     samples = sample_policy(best.policy, SampleSettings(sizes=sizes))
-    console.print()
-    console.print(_verdict(best))
-    console.print()
-    console.print(terminal_picture(samples))
+    terminal.print()
+    terminal.print(_verdict(best))
+    terminal.print()
+    terminal.print(terminal_picture(samples))
+    policy_file, picture_file = study.out / "best.json", study.out / "best.png"
+    best.policy.save(policy_file)
     saved = [str(policy_file)]
     try:
         save_png(samples, picture_file, title=f"{task.name}. {_verdict(best)}")
         saved.append(str(picture_file))
     except UsageError as error:
-        console.print(f"No picture was saved: {error}", soft_wrap=True)
-    console.print(f"Saved: {' and '.join(saved)}", soft_wrap=True)
-    compare = _command("compare", task.name, "--policy", policy_file)
-    console.print(f"Next:  {compare}   or   {_command('report', study.out)}", soft_wrap=True)
+        terminal.print(f"No picture was saved: {error}", soft_wrap=True)
+    terminal.print(f"Saved: {' and '.join(saved)}", soft_wrap=True)
+    compare = command("compare", task.name, "--policy", policy_file)
+    terminal.print(f"Next:  {compare}   or   {command('report', study.out)}", soft_wrap=True)
 
 
 def _verdict(best: Confirmed) -> str:
@@ -107,10 +112,6 @@ def _verdict(best: Confirmed) -> str:
     spread = "" if best.spread is None else f" ± {best.spread:.4f}"
     seeds = f"{len(best.rewards)} fresh seed{'s' * (len(best.rewards) > 1)}"
     return f"Best policy: reward {best.reward:.4f}{spread} over {seeds} (trial {best.trial})"
-
-
-def _command(*words: str | Path) -> str:
-    return shlex.join(["autodropout", *map(str, words)])
 
 
 def earlier(out: Path, record: StudyRecord, trials: int | None, workers: int | None) -> Conduct:

@@ -1,5 +1,6 @@
 """Hold a comparison in the terminal: tune the baselines, run all arms, say and save what that shows."""
 
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,10 +10,11 @@ from rich.console import Console
 
 from autodropout.applying import match
 from autodropout.cli.account import POLICY, RANDOM, Account, RandomSearch, save, tables
+from autodropout.cli.terminal import NAME, command, console
 from autodropout.cli.watching import Watch
 from autodropout.comparison import Comparison, compare
 from autodropout.comparison.arms import Arm
-from autodropout.comparison.opening import SEARCHER
+from autodropout.comparison.kept import kept
 from autodropout.comparison.tuning import LEAST_TRIALS, Sweep, Tuned
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.ledger_schema import LEDGER_FILE
@@ -26,6 +28,7 @@ NONE = "none"
 """The baseline that changes nothing."""
 
 _LEAST_SEEDS = 2
+_TUNE = "tune"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class Contest:
 
     Raises:
         DataError: The task's data are missing.
-        UsageError: A number is too small, the policy drops nothing, or the directory holds a search.
+        UsageError: A number is too small, or the directory holds something else.
         SiteError: The policy does not fit the task's model.
     """
 
@@ -49,7 +52,7 @@ class Contest:
     out: Path
     seed: int
     timeout: float | None
-    command: str
+    words: tuple[str, ...]
 
     def __post_init__(self) -> None:
         # Tuning takes long: what compare() would refuse after it is refused before.
@@ -60,11 +63,64 @@ class Contest:
             value = getattr(self, name)
             if value is not None and value < number:
                 raise UsageError(f"{name} is {value}; expected at least {number}")
-        if all(pattern.off for pattern in self.policy.sites.values()):
-            raise UsageError("the policy drops nothing, which is the baseline 'none'; name another policy")
         match(self.task.model(), self.policy)
-        if (self.out / LEDGER_FILE).is_file() and Study(self.out).record.searcher != SEARCHER:
-            raise UsageError(f"{self.out} holds a search; name another directory for the comparison")
+        check_same(self)
+
+    @property
+    def command(self) -> str:
+        """The command line that goes on with this comparison."""
+        return command(*self.words)
+
+
+def check_same(contest: Contest) -> None:
+    """Refuse a directory that holds another comparison than this one.
+
+    Raises:
+        UsageError: It does, or it holds a search.
+    """
+    out, there = contest.out, kept(contest.out)
+    if there is None:
+        return
+    random = [] if contest.random_trials is None else [RANDOM]
+    for what, theirs, ours in (
+        ("task", there.task, contest.task.name),
+        ("seed", there.seed, contest.seed),
+        # An arm is named after its baseline and the strength that tuning finds.
+        ("arms", [name.split()[0] for name in there.arms], [*contest.baselines, *random, POLICY]),
+    ):
+        if theirs != ours:
+            raise UsageError(
+                f"{out} holds a comparison with {what} {theirs!r}, not {ours!r}; name another directory"
+            )
+    if there.arms[POLICY] != contest.policy:
+        raise UsageError(f"{out} holds a comparison of another policy; name another directory")
+    if contest.seeds < there.seeds:
+        raise UsageError(f"{out} holds a comparison over {there.seeds} seeds; ask for at least as many")
+    _check_spent(contest)
+
+
+def _check_spent(contest: Contest) -> None:
+    """Refuse other budgets, under which the arms that were found might be others."""
+    known = {baseline.name: baseline.strengths for baseline in contest.task.baselines}
+    for name in contest.baselines:
+        tuned = kept(contest.out / _TUNE / name)
+        if tuned is None:
+            continue
+        sweep = Sweep.spread(name, known[name], contest.tune_trials)
+        if (len(tuned.arms), tuned.seeds) != (len(sweep.strengths), sweep.seeds):
+            raise UsageError(
+                f"{contest.out} holds a comparison with {name} tuned on {len(tuned.arms)} strengths and "
+                f"{tuned.seeds} seeds, and tune_trials {contest.tune_trials} gives {len(sweep.strengths)} "
+                f"and {sweep.seeds}; give the same number as before, or name another directory"
+            )
+    random = contest.out / RANDOM
+    if contest.random_trials is None or not (random / LEDGER_FILE).is_file():
+        return
+    if (trials := Study.open(random).record.trials) != contest.random_trials:
+        raise UsageError(
+            f"{contest.out} holds a comparison with {trials} random trials, not {contest.random_trials}; "
+            "give the same number as before, or name another directory"
+        )
 
 
 class _StoppedError(Exception):
@@ -82,40 +138,42 @@ def hold(contest: Contest, *, json: bool) -> None:
         KeyboardInterrupt: The user stopped it; how to go on has been said.
         StudyError: Trials go wrong for a reason of their own.
     """
-    console = Console(highlight=False, stderr=json)
+    terminal = console(stderr=json)
     try:
-        account = _account(contest, console)
+        account = _account(contest, terminal)
     except KeyboardInterrupt:
-        console.print(f"Stopped; nothing is lost. Go on with: {contest.command}", soft_wrap=True)
+        terminal.print(f"Stopped; nothing is lost. Go on with: {contest.command}", soft_wrap=True)
         raise
     except _StoppedError:
-        console.print(f"Stopped on request. Go on with: {contest.command}", soft_wrap=True)
+        terminal.print(f"Stopped on request. Go on with: {contest.command}", soft_wrap=True)
         return
     saved = save(account, contest.out)
     if json:
-        Console(highlight=False, soft_wrap=True).print(account.to_json(), markup=False, end="")
+        console(soft_wrap=True).print(account.to_json(), end="")
     else:
-        _show(console, account)
-        console.print(f"Saved: {', '.join(map(str, saved))}", soft_wrap=True)
+        _show(terminal, account)
+        terminal.print(f"Saved: {', '.join(map(str, saved))}", soft_wrap=True)
 
 
-def _show(console: Console, account: Account) -> None:
-    console.print()
-    for table in tables(account.comparison, console.width):
-        console.print(table)
-        console.print()
+def _show(terminal: Console, account: Account) -> None:
+    terminal.print()
+    for table in tables(account.comparison, terminal.width):
+        terminal.print(table)
+        terminal.print()
+    if account.idle is not None:
+        terminal.print(account.idle)
     for sentence in account.comparison.conclusions:
-        console.print(sentence, markup=False)
+        terminal.print(sentence)
     if account.against_random is not None:
-        console.print(account.against_random, markup=False)
-    console.print()
+        terminal.print(account.against_random)
+    terminal.print()
 
 
-def _account(contest: Contest, console: Console) -> Account:
+def _account(contest: Contest, terminal: Console) -> Account:
     task = contest.task
     known = {baseline.name: baseline for baseline in task.baselines}
-    tuned = {name: _tuned(contest, known[name], console) for name in contest.baselines if name != NONE}
-    random = None if contest.random_trials is None else _searched(contest, contest.random_trials, console)
+    tuned = {name: _tuned(contest, known[name], terminal) for name in contest.baselines if name != NONE}
+    random = None if contest.random_trials is None else _searched(contest, contest.random_trials, terminal)
     arms: dict[str, Arm] = {}
     for name in contest.baselines:
         if name == NONE:
@@ -128,21 +186,21 @@ def _account(contest: Contest, console: Console) -> Account:
     return Account(
         task=task.name,
         summary=task.summary,
-        command=contest.command,
+        command=shlex.join((NAME, *contest.words)),
         policy=contest.policy,
         tuned=tuple(tuned.values()),
         random=random,
-        comparison=_compared(contest, arms, console),
+        comparison=_compared(contest, arms, terminal),
     )
 
 
-def _tuned(contest: Contest, baseline: Baseline, console: Console) -> Tuned:
+def _tuned(contest: Contest, baseline: Baseline, terminal: Console) -> Tuned:
     sweep = Sweep.spread(baseline.name, baseline.strengths, contest.tune_trials)
-    out = contest.out / "tune" / baseline.name
+    out = contest.out / _TUNE / baseline.name
     title = (
         f"Tuning {baseline.name} on validation: {len(sweep.strengths)} strengths on {sweep.seeds} seeds each"
     )
-    with Watch(console, title, "tuning") as watch:
+    with Watch(terminal, title, "tuning") as watch:
         found = compare(
             contest.task.evaluate,
             sweep.arms(lambda strength: partial(contest.task.train, baseline.at(strength))),
@@ -155,19 +213,20 @@ def _tuned(contest: Contest, baseline: Baseline, console: Console) -> Tuned:
             timeout=contest.timeout,
             floor=contest.task.floor,
             task=contest.task.name,
+            command=contest.command,
             on_event=watch,
         )
     if not found.finished:
         raise _StoppedError
     tuned = sweep.read(found)
-    console.print(str(tuned), soft_wrap=True)
+    terminal.print(str(tuned), soft_wrap=True)
     return tuned
 
 
-def _searched(contest: Contest, trials: int, console: Console) -> RandomSearch:
+def _searched(contest: Contest, trials: int, terminal: Console) -> RandomSearch:
     """Return the best of as many random policies, confirmed as a search of the task confirms its own."""
     task, budget = contest.task, contest.task.budget
-    with Watch(console, f"Searching {trials} random policies") as watch:
+    with Watch(terminal, f"Searching {trials} random policies") as watch:
         study = search(
             task.evaluate,
             task.space(),
@@ -191,9 +250,9 @@ def _searched(contest: Contest, trials: int, console: Console) -> RandomSearch:
     return RandomSearch(trials=trials, confirmations=len(study.trials) - trials, policy=best.policy)
 
 
-def _compared(contest: Contest, arms: dict[str, Arm], console: Console) -> Comparison:
+def _compared(contest: Contest, arms: dict[str, Arm], terminal: Console) -> Comparison:
     title = f"Comparing {len(arms) + 1} arms on {contest.seeds} seeds each in {contest.out}"
-    with Watch(console, title, "comparing") as watch:
+    with Watch(terminal, title, "comparing") as watch:
         found = compare(
             contest.task.evaluate,
             {**arms, POLICY: contest.policy},
@@ -206,6 +265,7 @@ def _compared(contest: Contest, arms: dict[str, Arm], console: Console) -> Compa
             timeout=contest.timeout,
             floor=contest.task.floor,
             task=contest.task.name,
+            command=contest.command,
             on_event=watch,
         )
     if not found.finished:

@@ -1,25 +1,22 @@
-"""``autodropout status``, ``pause``, ``stop`` and ``logs``: a look at a search from another terminal."""
+"""``autodropout status``, ``pause`` and ``stop``: a hold on a search from another terminal."""
 
 import json
-import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import tyro
-from filelock import FileLock, Timeout
-from rich.console import Console
 
 from autodropout.cli.command import Command
+from autodropout.cli.directory import check_study, how_to_go_on, is_running
+from autodropout.cli.terminal import command, console
 from autodropout.errors import UsageError
 from autodropout.result import TrialKind
 
 if TYPE_CHECKING:
     from autodropout.engine.ledger_records import Tally
     from autodropout.engine.study import Study
-
-_POLL_SECONDS = 0.5
 
 Directory = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
 
@@ -44,12 +41,10 @@ class Status(Command):
         """Print it."""
         from autodropout.engine.study import Study
 
+        check_study(self.out)
         facts = _facts(Study.open(self.out))
-        console = Console(soft_wrap=True, highlight=False, markup=False)
-        if self.json:
-            console.print(json.dumps(facts, indent=2))
-        else:
-            console.print("\n".join(f"{name:<10} {text}" for name, text in _lines(facts)))
+        lines = (f"{name:<10} {text}" for name, text in _lines(facts))
+        console(soft_wrap=True).print(json.dumps(facts, indent=2) if self.json else "\n".join(lines))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +71,8 @@ class Pause(Command):
 
         _check_running(self.out)
         request(self.out, "go" if self.go_on else "pause")
-        console = Console(highlight=False, markup=False)
-        if self.go_on:
-            console.print("Asked: the search goes on.")
-        else:
-            console.print(
-                f"Asked: no trial starts any more. To go on:  {_command('pause', self.out, '--go-on')}",
-                soft_wrap=True,
-            )
+        text = f"Asked: no trial starts any more. To go on:  {command('pause', self.out, '--go-on')}"
+        console(soft_wrap=True).print("Asked: the search goes on." if self.go_on else text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,72 +92,14 @@ class Stop(Command):
         """Ask, and say how to go on."""
         from autodropout.engine.control import request
 
-        _check_running(self.out)
+        go_on = _check_running(self.out)
         request(self.out, "stop")
-        text = f"Asked: the search stops. To go on:  {_command('resume', self.out)}"
-        Console(highlight=False, markup=False).print(text, soft_wrap=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Logs(Command):
-    """Print what a trial printed.
-
-    For example:
-      autodropout logs runs/digits 17
-      autodropout logs runs/digits 17 --follow
-
-    Attributes:
-        out: Directory of the study.
-        trial: Number of the trial.
-        attempt: Which attempt.
-        follow: Go on printing until the trial ends.
-    """
-
-    out: Directory
-    trial: Annotated[tyro.conf.Positional[int], tyro.conf.arg(metavar="TRIAL")]
-    attempt: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: the last one)")] = None
-    follow: bool = False
-
-    def run(self) -> None:
-        """Print the log."""
-        from autodropout.engine.study import Study
-        from autodropout.report.record import log_file
-
-        study = Study.open(self.out)
-        attempt = self.attempt or study.trial(self.trial).attempt
-        path = log_file(self.out, self.trial, attempt)
-        console = Console(highlight=False, markup=False, soft_wrap=True)
-        printed = _printed(console, path, 0) if path.is_file() else 0
-        while self.follow and study.trial(self.trial).state in ("queued", "running"):
-            time.sleep(_POLL_SECONDS)
-            printed = _printed(console, path, printed) if path.is_file() else 0
-        if not path.is_file():
-            raise UsageError(_no_log(self.trial, attempt, path))
-        if printed == 0:
-            Console(highlight=False, stderr=True).print(f"trial {self.trial} has printed nothing")
-
-
-def _printed(console: Console, path: Path, start: int) -> int:
-    """Print a file from a position on; return where it ended."""
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            data = file.read()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
-    console.out(data.decode("utf8", errors="replace"), end="")
-    return start + len(data)
-
-
-def _no_log(trial: int, attempt: int, path: Path) -> str:
-    if attempt == 0:
-        return f"trial {trial} has not started yet, so it has printed nothing"
-    return f"no log of attempt {attempt} at trial {trial} was kept: there is no {path}"
+        console(soft_wrap=True).print(f"Asked: the search stops. To go on:  {go_on}")
 
 
 def _facts(study: "Study") -> dict[str, Any]:
+    from autodropout.comparison.kept import COMPARISON
     from autodropout.engine.control import requested
-    from autodropout.report.record import COMPARISON
 
     record, timings = study.record, study.timings
     # The directory of a comparison has runs, too, but nothing to pick a best policy from.
@@ -179,8 +110,9 @@ def _facts(study: "Study") -> dict[str, Any]:
         "task": record.task,
         "searcher": record.searcher,
         "phase": record.phase,
-        "running": _is_running(study.out),
+        "running": is_running(study.out),
         "asked": requested(study.out),
+        "go_on": how_to_go_on(study.out, record),
         "trials": record.trials,
         **{kind: _counts(study.tally(kind)) for kind in get_args(TrialKind)},
         "updates": len(study.updates),
@@ -222,7 +154,7 @@ def _state(facts: dict[str, Any]) -> str:
         case {"phase": "done"}:
             return "finished"
         case {"running": False}:
-            return f"not running; it was {doing}; go on with: {_command('resume', facts['directory'])}"
+            return f"not running; it was {doing}; go on with: {facts['go_on']}"
         case {"asked": "pause"}:
             return f"paused while {doing}"
         case {"asked": "stop"}:
@@ -237,35 +169,19 @@ def _counted(counts: dict[str, int], *, running: bool) -> str:
     return ", ".join(f"{number} {word}" for word, number in shown if number or word == "done")
 
 
-def _check_running(out: Path) -> None:
-    """Refuse to ask a search that does not run, for nobody would obey.
+def _check_running(out: Path) -> str:
+    """Refuse to ask a search that does not run, for nobody would obey; return how to go on with it.
 
     Raises:
-        LedgerError: There is no study.
-        UsageError: No search runs there.
+        UsageError: There is no study, or nothing runs there.
     """
     from autodropout.engine.study import Study
 
-    if Study.open(out).finished:
+    check_study(out)
+    record = Study.open(out).record
+    go_on = how_to_go_on(out, record)
+    if record.phase == "done":
         raise UsageError(f"the search in {out} is finished; there is nothing to pause or stop")
-    if not _is_running(out):
-        raise UsageError(f"no search is running in {out}; go on with: {_command('resume', out)}")
-
-
-def _is_running(out: Path) -> bool:
-    """Say whether a search holds the study's lock."""
-    from autodropout.engine.ledger import LOCK_FILE
-
-    if not (out / LOCK_FILE).exists():
-        return False
-    try:
-        with FileLock(out / LOCK_FILE, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError as error:
-        raise UsageError(f"{out} cannot be looked into ({error}); check its permissions") from error
-
-
-def _command(*words: str | Path) -> str:
-    return shlex.join(["autodropout", *map(str, words)])
+    if not is_running(out):
+        raise UsageError(f"no search is running in {out}; go on with: {go_on}")
+    return go_on

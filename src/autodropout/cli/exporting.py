@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 
 from autodropout.cli.command import Command
+from autodropout.cli.directory import check_study
+from autodropout.cli.terminal import console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +35,15 @@ class Export(Command):
         """Write the files and say how to look at them."""
         from autodropout.report.export import export
 
-        console = Console(highlight=False, markup=False)
+        check_study(self.out)
+        say = console(soft_wrap=True).print
         paths = export(self.out, self.to)
         for path in paths:
-            console.print(f"Wrote {path}", soft_wrap=True)
+            say(f"Wrote {path}")
         match self.to:
             case "optuna":
                 address = shlex.quote(f"sqlite:///{paths[0]}")
-                console.print(f"Look at it with:  optuna-dashboard {address}", soft_wrap=True)
+                say(f"Look at it with:  optuna-dashboard {address}")
             case "tensorboard":
                 folder = shlex.quote(str(paths[0].parent))
-                console.print(f"Look at it with:  tensorboard --logdir {folder}", soft_wrap=True)
+                say(f"Look at it with:  tensorboard --logdir {folder}")

@@ -5,11 +5,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from autodropout.cli.command import Command
+from autodropout.cli.terminal import console
 
 if TYPE_CHECKING:
     from autodropout.space import Space
@@ -35,11 +35,7 @@ class Tasks(Command):
         from autodropout.tasks.registry import TASKS
 
         facts = [_facts(task) for task in TASKS.values()]
-        console = Console(soft_wrap=self.json, highlight=False)
-        if self.json:
-            console.print(json.dumps(facts, indent=2), markup=False)
-        else:
-            console.print(_table(facts))
+        console(soft_wrap=self.json).print(json.dumps(facts, indent=2) if self.json else _table(facts))
 
 
 def _facts(task: "Task") -> dict[str, object]:

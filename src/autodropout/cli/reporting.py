@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from autodropout.cli.command import Command
+from autodropout.cli.directory import check_study
+from autodropout.cli.terminal import console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +40,12 @@ class Report(Command):
         """Write the page and say where it is."""
         from autodropout.report.html import REPORT_FILE, follow_report, write_report
 
-        console = Console(highlight=False, markup=False)
+        check_study(self.out)
+        say = console(soft_wrap=True).print
         path = self.to or self.out / REPORT_FILE
         if self.follow:
-            console.print(f"Keeping {path} up to date; Ctrl-C ends this, not the search.", soft_wrap=True)
+            say(f"Keeping {path} up to date; Ctrl-C ends this, not the search.")
             follow_report(self.out, to=self.to, seconds=self.seconds)
         else:
             write_report(self.out, to=self.to)
-        console.print(f"Report: {path.resolve().as_uri()}", soft_wrap=True)
+        say(f"Report: {path.resolve().as_uri()}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from autodropout.cli.command import Command
+from autodropout.cli.directory import check_study
 from autodropout.errors import UsageError
 
 
@@ -33,17 +34,17 @@ class Resume(Command):
 
     def run(self) -> None:
         """Go on, and say what was found."""
-        from autodropout.engine.ledger_schema import LEDGER_FILE
-
-        if not (self.out / LEDGER_FILE).is_file():
-            raise UsageError(
-                f"there is no search in {self.out} (no {LEDGER_FILE}); begin one with: autodropout search"
-            )
+        check_study(self.out)
         from autodropout.cli.conducting import conduct, earlier
+        from autodropout.comparison.kept import COMPARISON
         from autodropout.engine.study import Study
         from autodropout.tasks.registry import TASKS, task_named
 
         record = Study.open(self.out).record
+        if record.searcher == COMPARISON:
+            raise UsageError(
+                f"{self.out} holds a comparison; to go on, run its own command again: {record.command}"
+            )
         if record.task is None or record.task not in TASKS:
             label = "without a task" if record.task is None else f"of {record.task!r}"
             raise UsageError(

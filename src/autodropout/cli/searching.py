@@ -1,16 +1,19 @@
 """``autodropout search TASK``."""
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
 from autodropout.cli.command import Command
+from autodropout.cli.directory import check_place, claimed
+
+if TYPE_CHECKING:
+    from autodropout.cli.conducting import Conduct
+    from autodropout.tasks.base import Task
 
 _T = TypeVar("_T")
-_FOLDER = Path("runs")
 _THE_TASKS = tyro.conf.arg(help_behavior_hint="(default: what the task asks for)")
 
 
@@ -36,7 +39,7 @@ class Search(Command):
         out: Directory of the study; one that holds this study already is gone on with.
         searcher: Who proposes: REINFORCE, REINFORCE as the paper has it, or chance.
         seed: Seed of the whole study.
-        timeout: Seconds after which a trial is killed and has failed.
+        timeout: Seconds after which a trial is killed; it is run once more, and then it has failed.
         batch: Finished trials per update of the searcher (M).
         capacity: Most trials queued or running at a time (C).
         confirm_top: Best policies to train again at the end; 0 for none.
@@ -53,7 +56,9 @@ class Search(Command):
     searcher: Literal["reinforce", "reinforce-paper", "random"] = "reinforce"
     seed: int = 0
     timeout: Annotated[float | None, tyro.conf.arg(help_behavior_hint="(default: never)")] = None
-    batch: Annotated[int | None, _THE_TASKS] = None
+    batch: Annotated[
+        int | None, tyro.conf.arg(help_behavior_hint="(default: what suits searcher and trials)")
+    ] = None
     capacity: Annotated[
         int | None, tyro.conf.arg(help_behavior_hint="(default: a few more than workers)")
     ] = None
@@ -62,36 +67,41 @@ class Search(Command):
 
     def run(self) -> None:
         """Search, and say what was found."""
-        from autodropout.cli.conducting import Conduct, conduct
+        from autodropout.cli.conducting import conduct
         from autodropout.tasks.registry import task_named
 
         task = task_named(self.task)
+        if self.out is not None:
+            check_place(self.out)
+            conduct(task, self._how(task, self.out))
+            return
+        with claimed(task.name) as out:
+            conduct(task, self._how(task, out))
+
+    def _how(self, task: "Task", out: Path) -> "Conduct":
+        from autodropout.cli.conducting import Conduct
+        from autodropout.engine.ledger_schema import LEDGER_FILE
+
         budget = task.budget
-        # The paper's preset has an M of its own, and chance learns nothing.
-        batch = budget.batch if self.searcher == "reinforce" else None
-        conduct(
-            task,
-            Conduct(
-                out=new_directory(task.name) if self.out is None else self.out,
-                searcher=self.searcher,
-                seed=self.seed,
-                trials=_given(self.trials, budget.trials),
-                workers=self.workers,
-                executor=self.executor,
-                timeout=self.timeout,
-                batch=_given(self.batch, batch),
-                capacity=self.capacity,
-                confirm_top=_given(self.confirm_top, budget.confirm_top),
-                confirm_seeds=_given(self.confirm_seeds, budget.confirm_seeds),
-            ),
+        trials = _given(self.trials, budget.trials)
+        # The task's batch suits its own number of trials. Every searcher has a rule for all others, and a
+        # study that has begun keeps the one it began with.
+        begun = (out / LEDGER_FILE).is_file()
+        own = self.searcher == "reinforce" and trials == budget.trials and not begun
+        return Conduct(
+            out=out,
+            searcher=self.searcher,
+            seed=self.seed,
+            trials=trials,
+            workers=self.workers,
+            executor=self.executor,
+            timeout=self.timeout,
+            batch=_given(self.batch, budget.batch if own else None),
+            capacity=self.capacity,
+            confirm_top=_given(self.confirm_top, budget.confirm_top),
+            confirm_seeds=_given(self.confirm_seeds, budget.confirm_seeds),
         )
 
 
 def _given(value: _T | None, default: _T) -> _T:
     return default if value is None else value
-
-
-def new_directory(name: str) -> Path:
-    """Return a directory under ``runs/`` that does not exist yet, named after what it will hold."""
-    paths = (_FOLDER / (name if number == 1 else f"{name}-{number}") for number in itertools.count(1))
-    return next(path for path in paths if not path.exists())

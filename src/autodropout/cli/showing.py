@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from rich.console import Console
 
 from autodropout.cli.command import Command, loaded_policy
+from autodropout.cli.terminal import console
 from autodropout.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ class Show(Command):
 
         settings = SampleSettings(size=size, sizes=_sizes_of(self.task), seed=self.seed)
         samples = sample_policy(policy, settings)
-        console = Console(soft_wrap=self.json, highlight=False)
+        say = console(soft_wrap=self.json).print
         if self.json:
             document = {"key": policy.key, "schedule": policy.schedule, "sites": _plain(samples)}
-            console.print(json.dumps(document, indent=2), markup=False)
+            say(json.dumps(document, indent=2))
         else:
-            console.print(terminal_picture(samples))
+            say(terminal_picture(samples))
             if policy.schedule != "constant":
-                console.print(f"Strength over training: {policy.schedule}.")
+                say(f"Strength over training: {policy.schedule}.")
         if self.png is not None:
             save_png(samples, self.png, title=self.path.name)
 

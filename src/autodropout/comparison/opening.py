@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autodropout.comparison.arms import Arms
+from autodropout.comparison.kept import COMPARISON, arms_from_json
 from autodropout.comparison.reading import Reading
-from autodropout.engine.control import withdraw
 from autodropout.engine.ledger import Ledger
 from autodropout.engine.ledger_reader import LedgerReader
 from autodropout.engine.ledger_records import NewTrial, StudyRecord
@@ -18,9 +18,6 @@ from autodropout.engine.trial_seeds import trial_seed
 from autodropout.errors import LedgerError, UsageError
 from autodropout.policy import Policy
 from autodropout.result import Trial
-
-SEARCHER = "compare"
-"""What a comparison's ledger holds where that of a search has the name of its searcher."""
 
 _LARGEST_SEED = 2**63 - 1
 
@@ -58,19 +55,25 @@ class Asked:
             raise UsageError(f"baselines is {list(chosen)}; expected at least one of the arms {list(names)}")
 
 
-def begin(out: Path, asked: Asked) -> Ledger:
+def begin(out: Path, asked: Asked, line: str | None = None) -> Ledger:
     """Open the comparison in a directory, or create it, with all runs that are missing queued.
 
     Runs that failed are queued again: whoever calls again has mended something.
+
+    Args:
+        out: The directory.
+        asked: What to compare.
+        line: Command that a new ledger names as the one that goes on; None for that of this process.
 
     Raises:
         UsageError: The directory holds another study, or more seeds.
         LedgerError: The ledger cannot be used, or a loop is running there.
     """
-    ledger = Ledger.open(out) if (out / LEDGER_FILE).exists() else Ledger.create(out, _record(asked), b"")
+    ledger = (
+        Ledger.open(out) if (out / LEDGER_FILE).exists() else Ledger.create(out, _record(asked, line), b"")
+    )
     try:
         _check_identity(out, ledger.study, asked)
-        withdraw(out)
         ledger.forgive([t.id for t in ledger.read.trials(_no_policy) if t.state == "failed"])
         ledger.plan(asked.seeds * len(asked.arms.names), {"reading": asdict(asked.reading)})
         ledger.enqueue(_missing(ledger, asked))
@@ -88,7 +91,7 @@ def recorded(out: Path) -> tuple[tuple[Trial, ...], tuple[str, ...], tuple[int, 
     """
     with LedgerReader.open(out) as reader:
         study, trials = reader.study(), reader.trials(_no_policy)
-    if study.searcher != SEARCHER:
+    if study.searcher != COMPARISON:
         raise LedgerError(f"{out} holds a search, not a comparison; name the directory of a comparison")
     names = tuple(json.loads(study.space)["arms"])
     seeds = tuple(trial_seed(study.seed, "compare", place) for place in range(study.trials // len(names)))
@@ -97,12 +100,12 @@ def recorded(out: Path) -> tuple[tuple[Trial, ...], tuple[str, ...], tuple[int, 
     return trials, names, seeds, Reading(**reading | {"baselines": None if chosen is None else tuple(chosen)})
 
 
-def _record(asked: Asked) -> StudyRecord:
+def _record(asked: Asked, line: str | None) -> StudyRecord:
     runs = asked.seeds * len(asked.arms.names)
     return StudyRecord(
         space=asked.arms.to_json(),
         task=asked.task,
-        searcher=SEARCHER,
+        searcher=COMPARISON,
         settings={},
         seed=asked.seed,
         batch=1,
@@ -112,13 +115,13 @@ def _record(asked: Asked) -> StudyRecord:
         phase="confirm",
         versions=versions(),
         machine=machine(),
-        command=command(),
+        command=line or command(),
         created=time.time(),
     )
 
 
 def _check_identity(out: Path, study: StudyRecord, asked: Asked) -> None:
-    if study.searcher != SEARCHER:
+    if study.searcher != COMPARISON:
         raise UsageError(f"{out} holds a search; name another directory for the comparison")
     for name, theirs, ours in _identity(study, asked):
         if theirs != ours:
@@ -126,6 +129,11 @@ def _check_identity(out: Path, study: StudyRecord, asked: Asked) -> None:
                 f"{out} holds a comparison with {name} {theirs!r}, not {ours!r}; "
                 "name another directory, or go on with the same"
             )
+    theirs, ours = _arms(study, asked)
+    if other := [name for name, arm in theirs.items() if arm != ours[name]]:
+        raise UsageError(
+            f"{out} holds a comparison in which {_these(other)} not the same as here; name another directory"
+        )
     there = study.trials // len(asked.arms.names)
     if asked.seeds < there:
         raise UsageError(f"{out} holds a comparison over {there} seeds; ask for at least as many")
@@ -134,10 +142,17 @@ def _check_identity(out: Path, study: StudyRecord, asked: Asked) -> None:
 def _identity(study: StudyRecord, asked: Asked) -> Iterator[tuple[str, object, object]]:
     yield "task", study.task, asked.task
     yield "seed", study.seed, asked.seed
-    theirs, ours = (json.loads(text)["arms"] for text in (study.space, asked.arms.to_json()))
+    theirs, ours = _arms(study, asked)
     yield "arms", list(theirs), list(ours)
-    for name in theirs:
-        yield f"arm {name!r} =", theirs[name], ours[name]
+
+
+def _arms(study: StudyRecord, asked: Asked) -> tuple[dict[str, Policy | str], dict[str, Policy | str]]:
+    return arms_from_json(study.space), arms_from_json(asked.arms.to_json())
+
+
+def _these(names: list[str]) -> str:
+    quoted = ", ".join(map(repr, names))
+    return f"arm {quoted} is" if len(names) == 1 else f"arms {quoted} are"
 
 
 def _missing(ledger: Ledger, asked: Asked) -> list[NewTrial]:

@@ -41,6 +41,7 @@ def compare(
     max_attempts: int = 3,
     floor: float | None = None,
     task: str | None = None,
+    command: str | None = None,
     on_event: Notify = unheard,
 ) -> Comparison:
     """Train every arm on the same fresh seeds, and say which differences these show.
@@ -73,6 +74,8 @@ def compare(
             arm's tests, and says so. Runs that raised, ran out of time or were lost are always left out:
             a bug is no evidence.
         task: Label of what is trained, kept in the ledger.
+        command: Command line that goes on with this comparison, kept in the ledger; None for the one that
+            began this process.
         on_event: Called with every event (``engine.events``), in this thread.
 
     Returns:
@@ -104,7 +107,7 @@ def compare(
     directory = new_directory() if out is None else Path(out)
     make = _factory(executor, workers=workers, devices=devices, timeout=timeout, log_dir=directory / LOGS)
     with terminable(), ExitStack() as stack:
-        ledger = stack.enter_context(begin(directory, asked))
+        ledger = stack.enter_context(begin(directory, asked, command))
         runner = stack.enter_context(closing(ArmExecutor(make(asked.arms), len(asked.arms.names))))
         loop = Loop(ledger, runner, asked.arms, Rules(max_attempts=max_attempts, floor=floor), on_event)
         stack.callback(loop.cancel)

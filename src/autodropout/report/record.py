@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autodropout.comparison import Comparison, read_comparison
+from autodropout.comparison.kept import COMPARISON
 from autodropout.engine.ledger_records import StudyRecord, Timing, Update
 from autodropout.engine.ledger_schema import LEDGER_FILE
 from autodropout.engine.places import LOGS, log_name
@@ -15,9 +16,6 @@ from autodropout.engine.study import Study
 from autodropout.errors import UsageError
 from autodropout.result import Confirmed, Trial
 from autodropout.space import Space
-
-COMPARISON = "compare"
-"""What a ledger names as the searcher if it holds a comparison, and its place beside a search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +31,7 @@ class Record:
         updates: The searcher's updates, in order.
         confirmed: Policies whose confirmation is complete, highest mean first.
         best: The best policy so far; None before any trial has returned a finite reward.
-        comparison: What the comparison in the subdirectory ``compare`` found, if there is one.
+        comparison: What the newest comparison in a subdirectory ``compare*`` found, if there is one.
         read: When this was read, in seconds since the epoch.
     """
 
@@ -83,7 +81,7 @@ def read_record(out: str | os.PathLike[str]) -> Record:
         updates=updates,
         confirmed=study.confirmed,
         best=study.best,
-        comparison=_comparison(Path(out) / COMPARISON),
+        comparison=_comparison(Path(out)),
         read=time.time(),
     )
 
@@ -115,7 +113,9 @@ def log_file(out: Path, trial: int, attempt: int) -> Path:
 
 
 def _comparison(out: Path) -> Comparison | None:
-    if not (out / LEDGER_FILE).is_file():
+    beside = [Study(file.parent) for file in out.glob(f"{COMPARISON}*/{LEDGER_FILE}")]
+    comparisons = [study for study in beside if study.record.searcher == COMPARISON]
+    if not comparisons:
         return None
-    found = read_comparison(out)
+    found = read_comparison(max(comparisons, key=lambda study: study.record.created).out)
     return found if any(row.summary is not None for row in found.rows) else None
