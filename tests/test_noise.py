@@ -24,6 +24,35 @@ def test_integers_are_uniform_and_coins_fair(noise):
     assert_share(int(noise.coins(torch.tensor(0.2), (20_000,)).sum()), 20_000, 0.2)
 
 
+def test_a_generators_coins_are_independent():
+    coins = GeneratorNoise(torch.Generator().manual_seed(0)).coins(0.3, (20_000, 4))
+    assert_distribution(coins, independent(0.3, 4))
+
+
+def test_rates_between_two_multiples_of_2_to_the_minus_16_are_exact():
+    # With half of a multiple, half of the calls toss all their coins at rate 0 and half at 2^-16: so many
+    # coins that a call at 2^-16 without any is rarer than 1e-6.
+    noise = GeneratorNoise(torch.Generator().manual_seed(0))
+    hits = sum(bool(noise.coins(2.0**-17, (2**20,)).any()) for _ in range(100))
+    assert_share(hits, 100, 0.5)
+
+
+@pytest.mark.parametrize("rate", [1.0, torch.tensor(1.0), 0.0, torch.tensor(0.0)])
+def test_certain_coins(rate):
+    assert torch.equal(GeneratorNoise().coins(rate, (2**18,)), torch.full((2**18,), bool(rate)))
+
+
+@pytest.mark.parametrize("rate", [1 - 2.0**-14, torch.tensor(1 - 2.0**-14), 2.0**-14])
+def test_coins_near_certainty(rate):
+    coins = GeneratorNoise(torch.Generator().manual_seed(0)).coins(rate, (2**20,))
+    assert_share(int(coins.sum()), 2**20, float(rate))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (5,), (2, 3)])
+def test_any_number_of_coins(shape):
+    assert GeneratorNoise().coins(0.5, shape).shape == shape
+
+
 def test_whole_numbers_below_1_leave_the_generator_alone():
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()

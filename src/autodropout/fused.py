@@ -1,8 +1,8 @@
 """A pattern dropped from a hidden state at once: the masks of ``mask``, by cheaper ways.
 
 What comes out is ``drop(h, keep)`` with the keep mask that ``conv_keep`` or ``token_keep`` would have drawn,
-bit for bit, but the full mask is neither kept for the backward pass nor counted: kept counts stand in a table,
-and the backward pass makes the mask again from the numbers that were drawn.
+bit for bit. But kept pixels are not counted, their numbers stand in a table; and the backward pass makes the
+mask again from what was drawn, so that nothing of h's size is kept for it.
 
 Shape suffixes: N samples, C channels or 1 where they share a draw, P = H * W pixels, K placements.
 """
@@ -23,7 +23,6 @@ from autodropout.mask import (
     drop,
     num_blocks,
     num_phases,
-    scaled,
     size_over_sum,
     token_keep_at,
 )
@@ -61,7 +60,8 @@ def drop_drawn(h: Tensor, pattern: Pattern, noise: Noise, strength: float | Tens
 def _drop_conv(h: Tensor, pattern: ConvPattern, noise: Noise, strength: float | Tensor | None) -> Tensor:
     n, c = h.shape[:2]
     height, width = map(operator.index, h.shape[2:])  # a compiled graph is made for one map size
-    table = planes(pattern, (height, width), h.device) if height * width else None
+    transformed = torch._C._are_functorch_transforms_active() and not torch.compiler.is_compiling()
+    table = None if transformed or not height * width else planes(pattern, (height, width), h.device)
     if table is None:
         return drop(h, drawn_conv_keep(pattern, h.shape, noise, strength))
     draws = (n, 1 if pattern.share_c else c)
@@ -74,7 +74,9 @@ def _drop_conv(h: Tensor, pattern: ConvPattern, noise: Noise, strength: float | 
     if pattern.share_c:
         return _drop_keep(h, table.keep(index_NC), factor)
     if not _runs_eagerly_on_cpu(h):
-        y: Tensor = _DroppedByPlanes.apply(h, index_NC, factor, table.row_KP, table.column_KP, table.columns)
+        y: Tensor = _DroppedByPlanes.apply(
+            h, index_NC, factor, table.row_planes, table.column_planes, table.columns
+        )
         return y
     rows = bank(pattern, (height, width), h.device, h.dtype)
     times = _Planes(table) if rows is None else _Bank(rows)
@@ -102,7 +104,7 @@ def _drop_tokens(h: Tensor, pattern: TokenPattern, noise: Noise, strength: float
 def _drop_keep(h: Tensor, keep: Tensor, factor: Tensor) -> Tensor:
     if _runs_eagerly_on_cpu(h):
         return _dropped(h, factor, _times_keep, keep)
-    return scaled(h, keep, factor)
+    return (h.to(factor.dtype) * (keep.to(factor.dtype) * factor)).to(h.dtype)
 
 
 def _dropped(h: Tensor, factor: Tensor, times: Times, *drawn: Tensor) -> Tensor:
@@ -164,7 +166,9 @@ def _times_planes(
     index = index_NC.flatten()
     dropped = row_KP.index_select(0, index // columns) & column_KP.index_select(0, index % columns)
     mask = factor - factor * dropped.to(factor.dtype)
-    return (h.reshape(dropped.shape).to(factor.dtype) * mask).to(h.dtype).reshape(h.shape)
+    if not h.is_contiguous():
+        return (h.to(factor.dtype) * mask.reshape(h.shape)).to(h.dtype)
+    return (h.view(mask.shape).to(factor.dtype) * mask).to(h.dtype).reshape(h.shape)
 
 
 @dataclass(frozen=True, slots=True)

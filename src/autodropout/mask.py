@@ -115,7 +115,8 @@ def size_over_sum(size: int, kept: Tensor, dtype: torch.dtype) -> Tensor:
 
 def scaled(h: Tensor, keep: Tensor, factor: Tensor) -> Tensor:
     """Return h times the factor where it is kept, computed in the factor's dtype, and 0 elsewhere."""
-    return torch.where(keep, h.to(factor.dtype) * factor, 0.0).to(h.dtype)
+    # Not torch.where, whose output would lie in memory as the mask does.
+    return (h.to(factor.dtype) * factor).masked_fill_(~keep, 0.0).to(h.dtype)
 
 
 def drawn_conv_keep(

@@ -22,16 +22,16 @@ class Planes:
     """A pixel is dropped iff its row plane and its column plane say 1.
 
     Attributes:
-        row_KP: uint8, shape (rows + 1, H * W); the last row is 0.
-        column_KP: uint8, shape (columns + 1, H * W); the last row is 0.
+        row_planes: uint8, shape (rows + 1, H * W); the last row is 0.
+        column_planes: uint8, shape (columns + 1, H * W); the last row is 0.
         kept: int64, shape (rows * columns + 1): how many pixels each mask keeps.
         rows: Placements along rows.
         columns: Placements along columns.
         size: (H, W).
     """
 
-    row_KP: Tensor
-    column_KP: Tensor
+    row_planes: Tensor
+    column_planes: Tensor
     kept: Tensor
     rows: int
     columns: int
@@ -40,8 +40,8 @@ class Planes:
     def keep(self, index_NC: Tensor) -> Tensor:
         """Return the masks of these numbers, bool, True = kept, shape (N, C, H, W)."""
         index = index_NC.flatten()
-        row = self.row_KP.index_select(0, index // self.columns)
-        column = self.column_KP.index_select(0, index % self.columns)
+        row = self.row_planes.index_select(0, index // self.columns)
+        column = self.column_planes.index_select(0, index % self.columns)
         # Not by a comparison, which takes three times as long.
         return ((row & column) ^ 1).view(torch.bool).reshape(*index_NC.shape, *self.size)
 
@@ -82,17 +82,16 @@ def bank(
 
 
 def _kept(row_KP: Tensor, column_KP: Tensor) -> Tensor:
-    """Return H W - A B^T, flat, and H W."""
+    """Return H W - A B^T, flat, and H W; exact in float32, as no table has so many as 2^24 pixels."""
     num_pixels = row_KP.shape[1]
-    dropped = row_KP[:-1].cpu().double() @ column_KP[:-1].cpu().double().t()
-    kept = num_pixels - dropped.flatten().to(torch.int64)
-    return torch.cat([kept, torch.tensor([num_pixels])]).to(row_KP.device)
+    dropped = (row_KP[:-1].float() @ column_KP[:-1].float().t()).flatten().to(torch.int64)
+    return torch.cat([num_pixels - dropped, torch.full_like(dropped[:1], num_pixels)])
 
 
 def _bank(pattern: ConvPattern, size: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Tensor:
     table = planes(pattern, size, device)
     if table is None:
         raise AssertionError("a bank is asked for only where there are planes")
-    row_KP, column_KP = table.row_KP[:-1], table.column_KP[:-1]
+    row_KP, column_KP = table.row_planes[:-1], table.column_planes[:-1]
     keep = ((row_KP[:, None] & column_KP[None]) == 0).flatten(0, 1)
     return torch.cat([keep, torch.ones_like(keep[:1])]).to(dtype)
