@@ -29,6 +29,7 @@ def test_a_lost_worker_counts_only_lost_workers():
     [
         (RAISED, "raised", "ValueError: no"),
         (TimedOut(seconds=61.2), "timeout", "ran into its time limit after 61 s"),
+        (TimedOut(seconds=0.2512), "timeout", "ran into its time limit after 0.25 s"),
     ],
 )
 def test_the_users_fault_is_tried_once_more(outcome, cause, error):

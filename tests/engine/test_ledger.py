@@ -189,6 +189,20 @@ class TestFencing:
 
 
 class TestFloor:
+    def test_only_the_reward_of_a_search_trial_settles_those_who_wait_and_only_search_trials(self, running):
+        running.finish(floored(1))
+        last = running.read.next_id()
+        running.enqueue([new(last + n, kind="confirm", draw=None, place=n) for n in range(3)])
+        for number in range(last, last + 3):
+            running.start(number, 1)
+        running.finish(floored(last))
+        running.finish(done(last + 1, 5.0))
+        assert running.read.untaught(9) == ()
+        running.finish(done(2, 4.0))
+        running.finish(done(last + 2, 5.0))
+        rewards = {t.id: t.reward for t in running.read.trials(SPACE.decode)}
+        assert [rewards[number] for number in (1, 2, last, last + 1)] == [4.0, 4.0, None, 5.0]
+
     def test_the_first_finite_reward_settles_those_who_wait(self, running):
         running.finish(floored(1))
         running.finish(floored(2))

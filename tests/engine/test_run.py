@@ -227,6 +227,15 @@ class TestFailures:
         assert [s[1] for s in searcher.state[0] + searcher.state[1] + searcher.state[2]] == [2.0] * 6
         assert len(searcher.state) == 4
 
+    def test_a_floor_given_later_is_taught_to_those_that_wait(self, memory_path):
+        executor = ScriptedExecutor(lambda job: Done(result=Result(reward=float("nan"), seconds=1.0)))
+        study = find(memory_path, executor)
+        assert [t.reward for t in study.trials] == [None] * 8
+        searcher = RandomSearcher(SPACE, batch=2)
+        study = find(memory_path, executor, searcher=searcher, batch=None, floor=-5.0)
+        assert [t.reward for t in study.trials] == [-5.0] * 8
+        assert [update.trials for update in study.updates] == [(1, 2), (3, 4), (5, 6), (7, 8)]
+
     def test_if_nothing_is_ever_finite_there_is_no_best(self, memory_path):
         executor = ScriptedExecutor(lambda job: Done(result=Result(reward=float("nan"), seconds=1.0)))
         study = find(memory_path, executor, confirm=Confirmation())
@@ -334,6 +343,19 @@ class TestFailures:
             find(memory_path, executor, max_attempts=2)
         assert [[job.trial for job in executor.submitted].count(n) for n in (1, 2, 3)] == [2, 2, 2]
         assert find(memory_path).finished
+
+    def test_in_this_process_prints_are_seen_and_tracebacks_kept(self, memory_path, capsys):
+        def broken(policy, seed):
+            print("one two")  # noqa: T201
+            raise ZeroDivisionError
+
+        with pytest.raises(StudyError, match=r"see .*logs"):
+            search(broken, SPACE, searcher="random", out=memory_path, executor="inline")
+        printed = capsys.readouterr()
+        assert (printed.out.count("one two") >= 6, printed.err) == (True, "")
+        log = (memory_path / "logs" / "trial-000001-2.log").read_text()
+        assert log.startswith("Traceback")
+        assert "one two" not in log.splitlines()
 
     def test_an_evaluation_that_always_raises(self, memory_path):
         def broken(policy, seed):
@@ -581,6 +603,19 @@ class TestStopping:
         assert {t.id: t.seed for t in whole.trials}.items() >= seeds.items()
         assert [t.attempt for t in whole.trials] == [1, 1, 2, 2, 2, 1, 1, 1]
 
+    def test_a_stop_asked_for_while_the_ledger_opens_is_heard(self, memory_path, monkeypatch):
+        find(memory_path, on_event=stop_after(memory_path, 3))
+        real = ledger_schema.open_writer
+
+        def slow(path):
+            request(memory_path, "stop")
+            return real(path)
+
+        monkeypatch.setattr("autodropout.engine.ledger.open_writer", slow)
+        executor = ScriptedExecutor()
+        assert not find(memory_path, executor).finished
+        assert executor.submitted == []
+
     def test_a_paused_search_starts_nothing_until_told(self, memory_path, monkeypatch):
         monkeypatch.setattr(loop, "_POLL_SECONDS", 0.01)
         events = []
@@ -647,7 +682,7 @@ class TestStopping:
         def broken(policy, seed):
             raise ValueError
 
-        with pytest.raises(StudyError, match=r"see its output, mend evaluate and resume"):
+        with pytest.raises(StudyError, match=r"see .*logs, mend evaluate and resume"):
             search(broken, SPACE, trials=9, searcher="random", out=memory_path, executor="inline")
         assert len(closed) == 1
 
@@ -743,6 +778,7 @@ class TestBadInput:
             ({"confirm": 8}, "confirm is 8; expected a Confirmation, top=0 for none"),
             ({"seed": -1}, "seed is -1; expected a whole number from 0 to 9223372036854775807"),
             ({"seed": 2**63}, f"seed is {2**63}; expected a whole number from 0 to 9223372036854775807"),
+            ({"seed": True}, "seed is True; expected a whole number from 0 to 9223372036854775807"),
             ({"task": 5}, "task is 5; expected a label, or None"),
             (
                 {"executor": "ray"},
@@ -760,6 +796,36 @@ class TestBadInput:
             find(memory_path / "new", **change)
         assert str(caught.value) == text
         assert not (memory_path / "new").exists(), "nothing is left behind"
+
+    @pytest.mark.parametrize(
+        ("change", "text"),
+        [
+            (
+                {"executor": None},
+                "executor is None; expected 'local' or 'inline', or an executor of your own",
+            ),
+            ({"executor": "inline", "timeout": 9}, "timeout is 9; trials in this process cannot be killed"),
+            ({"devices": ()}, "devices"),
+            ({"evaluate": 5}, "evaluate is 5; expected a function of (policy, seed)"),
+            ({"evaluate": 5, "executor": "inline"}, "evaluate is 5; expected a function of (policy, seed)"),
+            ({"evaluate": threading.Lock().__enter__}, "evaluate cannot be sent to a worker"),
+        ],
+    )
+    def test_a_wrong_call_leaves_nothing_behind(self, memory_path, monkeypatch, change, text):
+        monkeypatch.chdir(memory_path)
+        asked = {"evaluate": sites_on, "trials": 4} | change
+        for out in (memory_path / "new", None):
+            with pytest.raises(UsageError) as caught:
+                search(space=SPACE, out=out, **asked)
+            assert text in str(caught.value)
+        assert list(memory_path.glob("new")) == list(memory_path.glob("runs/*")) == []
+
+    def test_a_search_too_short_to_learn_warns(self, memory_path):
+        with pytest.warns(
+            UserWarning, match=r"'random' learns from 9 trials at a time, so .* from 8; ask"
+        ) as w:
+            find(memory_path, batch=9)
+        assert (len(w), w[0].filename) == (1, __file__)
 
     def test_a_space_is_a_space(self, memory_path):
         with pytest.raises(UsageError, match=r"space is 5; expected a ConvSpace or a TokenSpace"):

@@ -47,7 +47,7 @@ def advantages(
     Args:
         rewards: Perf(r_i), finite.
         floored: Whether the reward is the floor. Such a trial has no say in b and s and enters at no less
-            than b - 3 s.
+            than b - 3 s. Ranks need no such care: there it counts as any other.
         mode: How b and s are found.
         average: The moving average, None before the first update.
     """

@@ -3,13 +3,14 @@
 import itertools
 import json
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autodropout.engine.base import Searcher
-from autodropout.engine.control import withdraw
+from autodropout.engine.executors.base import Executor
 from autodropout.engine.history import restore, searcher_of
 from autodropout.engine.ledger import Ledger
 from autodropout.engine.ledger_records import StudyRecord
@@ -45,30 +46,39 @@ class Asked:
     def __post_init__(self) -> None:
         if not isinstance(self.space, Space):
             raise UsageError(f"space is {self.space!r}; expected a ConvSpace or a TokenSpace")
-        if not isinstance(self.seed, int) or not 0 <= self.seed <= _LARGEST_SEED:
+        whole = isinstance(self.seed, int) and not isinstance(self.seed, bool)
+        if not whole or not 0 <= self.seed <= _LARGEST_SEED:
             raise UsageError(f"seed is {self.seed!r}; expected a whole number from 0 to {_LARGEST_SEED}")
         if not isinstance(self.task, str | None):
             raise UsageError(f"task is {self.task!r}; expected a label, or None")
 
 
-def begin(out: Path, asked: Asked, options: Options) -> tuple[Ledger, Searcher]:
+def begin(
+    out: Path, asked: Asked, options: Options, build: Callable[[], Executor]
+) -> tuple[Ledger, Searcher, Executor]:
     """Open the study in a directory, or create it; the searcher is in the state of its last update.
 
-    What an earlier loop was asked to do (pause, stop) is withdrawn: beginning means going on.
+    Args:
+        out: Its directory.
+        asked: What makes it this study.
+        options: How it is run.
+        build: Makes the executor. If it refuses, no study has been created.
 
     Raises:
         UsageError: The directory holds another study.
         LedgerError: The ledger cannot be used, or a search is running there.
     """
-    ledger, searcher = (_resumed if (out / LEDGER_FILE).exists() else _created)(out, asked, options)
+    new = not (out / LEDGER_FILE).exists()
+    ledger, searcher, executor = (_created if new else _resumed)(out, asked, options, build)
     try:
-        withdraw(out)
+        if options.floor is not None:
+            ledger.give_floor(options.floor)
         restore(ledger.read, searcher)
         ledger.plan(options.trials, options.to_plain())
     except BaseException:
         ledger.close()
         raise
-    return ledger, searcher
+    return ledger, searcher, executor
 
 
 def new_directory(name: str | None = None) -> Path:
@@ -97,7 +107,9 @@ def _made(path: Path) -> bool:
     return True
 
 
-def _created(out: Path, asked: Asked, options: Options) -> tuple[Ledger, Searcher]:
+def _created(
+    out: Path, asked: Asked, options: Options, build: Callable[[], Executor]
+) -> tuple[Ledger, Searcher, Executor]:
     searcher = asked.searcher
     if isinstance(searcher, str):
         searcher = make_searcher(
@@ -106,6 +118,12 @@ def _created(out: Path, asked: Asked, options: Options) -> tuple[Ledger, Searche
     elif options.batch not in (None, searcher.batch):
         raise UsageError(
             f"batch is {options.batch}, but the searcher's own is {searcher.batch}; give only one"
+        )
+    if searcher.batch > options.trials:
+        warnings.warn(
+            f"the searcher {searcher.name!r} learns from {searcher.batch} trials at a time, so it will learn "
+            f"nothing from {options.trials}; ask for more trials or a smaller batch",
+            stacklevel=4,
         )
     study = StudyRecord(
         space=asked.space.to_json(),
@@ -123,10 +141,13 @@ def _created(out: Path, asked: Asked, options: Options) -> tuple[Ledger, Searche
         command=command(),
         created=time.time(),
     )
-    return Ledger.create(out, study, searcher.snapshot()), searcher
+    executor = build()
+    return Ledger.create(out, study, searcher.snapshot()), searcher, executor
 
 
-def _resumed(out: Path, asked: Asked, options: Options) -> tuple[Ledger, Searcher]:
+def _resumed(
+    out: Path, asked: Asked, options: Options, build: Callable[[], Executor]
+) -> tuple[Ledger, Searcher, Executor]:
     ledger = Ledger.open(out)
     try:
         for name, theirs, ours in _identity(ledger.study, asked, options):
@@ -136,7 +157,8 @@ def _resumed(out: Path, asked: Asked, options: Options) -> tuple[Ledger, Searche
                     f"name another directory, or go on with its own {name}"
                 )
         searcher = asked.searcher
-        return ledger, searcher_of(ledger.study) if isinstance(searcher, str) else searcher
+        searcher = searcher_of(ledger.study) if isinstance(searcher, str) else searcher
+        return ledger, searcher, build()
     except BaseException:
         ledger.close()
         raise

@@ -57,7 +57,7 @@ def judge(outcome: Outcome, *, lost: int, faults: int, max_attempts: int) -> Ver
         case Raised(error=error):
             return _verdict("raised", error, faults + 1 < min(_MOST_FAULTS, max_attempts))
         case TimedOut(seconds=seconds):
-            error = f"ran into its time limit after {seconds:.0f} s"
+            error = f"ran into its time limit after {seconds:{'.0f' if seconds >= 1 else '.2g'}} s"
             return _verdict("timeout", error, faults + 1 < min(_MOST_FAULTS, max_attempts))
 
 

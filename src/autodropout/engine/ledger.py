@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from autodropout.engine.control import withdraw
 from autodropout.engine.events import PhaseName
 from autodropout.engine.ledger_reader import LedgerReader
 from autodropout.engine.ledger_records import (
@@ -32,8 +33,13 @@ from autodropout.errors import LedgerError
 
 LOCK_FILE = "study.lock"
 
+_LOCK_SECONDS = 1.0
+"""Whoever looks whether a search is running holds the lock for a moment."""
+
 SNAPSHOT_KEPT_EVERY = 256
 """Besides the newest state of the searcher, those of every so many updates are kept."""
+
+_FLOOR = "UPDATE trials SET reward = ? WHERE kind = 'search' AND floored = 1 AND reward IS NULL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +64,8 @@ class Lesson:
 class Ledger:
     """The one writer of a ledger; every method is one durable transaction.
 
-    The lock belongs to the operating system: it goes with the process, however that ends.
+    The lock belongs to the operating system: it goes with the process, however that ends. Who takes it
+    withdraws what an earlier loop was asked to do (pause, stop): beginning means going on.
 
     Attributes:
         out: Directory of the study.
@@ -171,7 +178,7 @@ class Ledger:
     def finish(self, ending: Ending) -> bool:
         """Record that a trial ended for good.
 
-        The first finite reward also becomes the floor of the trials that are still waiting for one.
+        The first finite reward of a search trial also becomes the floor of those that wait for one.
 
         Returns:
             Whether the ending's attempt was the current one; if not, nothing is recorded.
@@ -192,17 +199,24 @@ class Ledger:
             )
             if cursor.rowcount == 1 and ending.reward is not None:
                 self._connection.execute(
-                    "UPDATE trials SET reward = ? WHERE floored = 1 AND reward IS NULL", (ending.reward,)
+                    f"{_FLOOR} AND EXISTS (SELECT 1 FROM trials WHERE id = ? AND kind = 'search')",
+                    (ending.reward, ending.trial),
                 )
         self._next_finish += cursor.rowcount
         return cursor.rowcount == 1
+
+    def give_floor(self, floor: float) -> None:
+        """Give this floor to the search trials that are still waiting for one."""
+        with self._transaction():
+            self._connection.execute(_FLOOR, (floor,))
 
     def forgive(self, trials: Sequence[int]) -> None:
         """Queue running and failed trials as if they had never failed, but for those already taught."""
         with self._transaction():
             self._connection.executemany(
                 "UPDATE trials SET state = 'queued', faults = 0, reward = NULL, floored = 0, cause = NULL, "
-                "finish = NULL, ended = NULL WHERE id = ? AND state IN ('running', 'failed') AND taught IS NULL",
+                "finish = NULL, ended = NULL "
+                "WHERE id = ? AND state IN ('running', 'failed') AND taught IS NULL",
                 [(trial,) for trial in trials],
             )
 
@@ -262,7 +276,12 @@ def _locked(out: Path) -> FileLock:
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / LOCK_FILE)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_LOCK_SECONDS, poll_interval=0.02)
+        try:
+            withdraw(out)  # at once: whatever is asked from now on is asked of us
+        except BaseException:
+            lock.release()
+            raise
     except Timeout as error:
         raise LedgerError(
             f"another search is running in {out}; wait for it, stop it, or name another directory"

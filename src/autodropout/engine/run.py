@@ -19,6 +19,7 @@ from autodropout.engine.loop import Loop, Rules, nothing_more
 from autodropout.engine.options import ExecutorName, Options
 from autodropout.engine.places import LOGS
 from autodropout.engine.study import Study
+from autodropout.errors import UsageError
 from autodropout.space import Space
 
 
@@ -68,7 +69,7 @@ def search(
         out: Directory of the study, made if missing; None makes a new one under ``runs/``.
         seed: Seed of the whole study, from 0 to 2^63 - 1.
         executor: ``"local"`` for worker processes that log to ``out/logs``, ``"inline"`` for this
-            process (to debug), or an executor, which the caller closes.
+            process (to debug: only tracebacks go to ``out/logs``), or an executor, which the caller closes.
         devices: Devices of the local executor's workers, in turn.
         capacity: C, most trials queued or running; None for the executor's slots and a few more.
         batch: M, finished trials per update; None for the searcher's own choice.
@@ -100,6 +101,7 @@ def search(
         >>> len(study.trials)
         5
     """
+    _check_executor(executor)
     options = Options(
         trials=trials,
         workers=workers,
@@ -114,12 +116,14 @@ def search(
     )
     directory = new_directory() if out is None else Path(out)
     asked = Asked(space=space, searcher=searcher, seed=seed, task=task)
-    with terminable(), ExitStack() as stack:
-        ledger, mind = begin(directory, asked, options)
+    with terminable(), ExitStack() as stack, ExitStack() as running:
+        if out is None:
+            stack.callback(_remove_if_empty, directory)
+        made = _executor(evaluate, executor, options, directory)
+        ledger, mind, runner = begin(directory, asked, options, lambda: running.enter_context(made))
         stack.enter_context(ledger)
-        runner = stack.enter_context(_executor(evaluate, executor, options, directory))
         loop = Loop(ledger, runner, space, Rules(max_attempts=max_attempts, floor=floor), on_event)
-        stack.callback(loop.cancel)
+        running.callback(loop.cancel)
         goal = Goal(trials=trials, capacity=capacity)
         learning = Learning(ledger, mind, loop, runner, goal, on_event)
         if _search(ledger, loop, learning, on_event) and _confirm(ledger, loop, space, confirm, on_event):
@@ -154,6 +158,16 @@ def _enter(ledger: Ledger, loop: Loop, phase: PhaseName, notify: Notify) -> None
     )
 
 
+def _check_executor(executor: object) -> None:
+    if executor is None:
+        raise UsageError("executor is None; expected 'local' or 'inline', or an executor of your own")
+
+
+def _remove_if_empty(directory: Path) -> None:
+    if not any(directory.iterdir()):
+        directory.rmdir()
+
+
 @contextmanager
 def _executor(
     evaluate: Evaluate, executor: ExecutorName | Executor, options: Options, directory: Path
@@ -169,7 +183,7 @@ def _executor(
                 log_dir=directory / LOGS,
             )
         case "inline":
-            ours = InlineExecutor(evaluate, timeout=options.timeout)
+            ours = InlineExecutor(evaluate, timeout=options.timeout, log_dir=directory / LOGS, capture=False)
         case _:
             yield executor
             return

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import sys
 import time
 import traceback
 from pathlib import Path
@@ -24,7 +23,7 @@ def run(evaluate: Evaluate, job: Job, passing: tuple[type[BaseException], ...] =
         passing: Exceptions that go through to the caller instead of becoming ``Raised``.
 
     Returns:
-        ``Done`` with plain data and measured seconds, or ``Raised``, its traceback also on stderr.
+        ``Done`` with plain data and measured seconds, or ``Raised``.
 
     Raises:
         OSError: The disk is full. That is the machine's fault, so it must not count against the policy.
@@ -37,9 +36,7 @@ def run(evaluate: Evaluate, job: Job, passing: tuple[type[BaseException], ...] =
     except BaseException as error:  # a trial that calls sys.exit must not take its worker along
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             raise
-        outcome = raised(error)
-        sys.stderr.write(outcome.traceback)
-        return outcome
+        return raised(error)
 
 
 def raised(error: BaseException, before: str = "") -> Raised:

@@ -1,6 +1,7 @@
 """Runs trials in the calling process: the twin of the local executor for tests and debugging."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
@@ -22,7 +23,9 @@ class InlineExecutor:
         evaluate: evaluate(policy, seed), the reward or a Result; judged as by the local executor.
         timeout: Must be None: a process cannot kill its own trial.
         log_dir: Folder for ``trial-000017-1.log`` (trial, attempt), which holds what Python code printed,
-            and the traceback. None leaves both on the streams, as a debugger needs it.
+            and the traceback. None leaves both on the streams.
+        capture: False leaves what is printed on the streams, as a debugger needs it, and writes a log
+            only for a traceback.
 
     Raises:
         UsageError: ``evaluate`` cannot be called, or a timeout is asked for.
@@ -43,12 +46,14 @@ class InlineExecutor:
         *,
         timeout: float | None = None,
         log_dir: str | os.PathLike[str] | None = None,
+        capture: bool = True,
     ) -> None:
         attempt.check_evaluate(evaluate)
         if timeout is not None:
             raise UsageError(f"timeout is {timeout!r}; trials in this process cannot be killed, use workers")
         self._evaluate = evaluate
         self._log_dir = None if log_dir is None else attempt.make_log_dir(log_dir)
+        self._capture = capture
         self._job: Job | None = None
         self._closed = False
 
@@ -98,10 +103,18 @@ class InlineExecutor:
     def _run(self, job: Job) -> Done | Raised:
         path = attempt.log_path(self._log_dir, job)
         try:
-            with _output_to(path) if path else nullcontext():
-                return attempt.run(self._evaluate, job, passing=(KeyboardInterrupt,))
+            with _output_to(path) if path and self._capture else nullcontext():
+                outcome = attempt.run(self._evaluate, job, passing=(KeyboardInterrupt,))
+            if isinstance(outcome, Raised):
+                _keep(outcome.traceback, path)
+            return outcome
         except OSError as error:
             raise attempt.log_error(path, error) from error
+
+
+def _keep(text: str, path: Path | None) -> None:
+    with _output_to(path) if path else nullcontext():
+        sys.stderr.write(text)
 
 
 @contextmanager

@@ -92,7 +92,10 @@ def _logged_run(evaluate: Evaluate, job: Job, log_dir: Path | None) -> Done | Ra
     path = attempt.log_path(log_dir, job)
     try:
         with _output_to(path) if path else nullcontext():
-            return attempt.run(evaluate, job)
+            outcome = attempt.run(evaluate, job)
+            if isinstance(outcome, Raised):
+                sys.stderr.write(outcome.traceback)
+            return outcome
     except OSError as error:
         return str(attempt.log_error(path, error))
 
