@@ -16,6 +16,7 @@ from pathlib import Path
 from autodropout.engine.base import Proposal, Scored
 from autodropout.engine.bookkeeping import check_number, figures_of, read_state, write_state
 from autodropout.engine.confirm import Confirmation
+from autodropout.engine.options import ExecutorName
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import DataError
@@ -82,13 +83,26 @@ class Repeats:
         read_state(snapshot, self.name, ())
 
 
-def run(task: PtbSmall | PydocLm, out: Path, workers: int, parts: Mapping[str, int] = PARTS) -> list[Study]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How to run the trials.
+
+    Attributes:
+        workers: Processes, one thread each.
+        executor: ``"local"`` for processes, ``"inline"`` for this one.
+    """
+
+    workers: int = 2
+    executor: ExecutorName = "local"
+
+
+def run(task: PtbSmall | PydocLm, out: Path, how: How, parts: Mapping[str, int] = PARTS) -> list[Study]:
     """Run what is left of all parts, then of the repeats; return their studies.
 
     Args:
         task: What is trained.
         out: Directory with one study per part.
-        workers: Processes.
+        how: How to run the trials.
         parts: Trials by searcher.
 
     Raises:
@@ -98,33 +112,26 @@ def run(task: PtbSmall | PydocLm, out: Path, workers: int, parts: Mapping[str, i
         raise DataError(missing)
     studies = []
     for seed, (name, trials) in enumerate(parts.items()):
-        studies.append(_study(task, out / name, name, Size(trials=trials, workers=workers, seed=seed)))
+        studies.append(_study(task, out / name, how, name, trials, seed))
         if not studies[-1].finished:  # somebody asked it to stop
             return studies
     tokens = [trial.tokens for study in studies for trial in study.trials if trial.result is not None]
     repeats = Repeats(listed=tuple(tokens[::EVERY] * SEEDS))
-    size = Size(trials=repeats.batch, workers=workers, seed=len(parts))
-    return [*studies, _study(task, out / repeats.name, repeats, size)]
+    return [*studies, _study(task, out / repeats.name, how, repeats, repeats.batch, len(parts))]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """How much of a part to run, and how."""
-
-    trials: int
-    workers: int
-    seed: int
-
-
-def _study(task: PtbSmall | PydocLm, out: Path, searcher: str | Repeats, size: Size) -> Study:
+def _study(
+    task: PtbSmall | PydocLm, out: Path, how: How, searcher: str | Repeats, trials: int, seed: int
+) -> Study:
     return search(
         task.evaluate,
         task.space(),
-        trials=size.trials,
+        trials=trials,
         searcher=searcher,
-        workers=size.workers,
+        workers=how.workers,
+        executor=how.executor,
         out=out,
-        seed=size.seed,
+        seed=seed,
         floor=task.floor,
         confirm=Confirmation(top=0),
         task=task.key,
@@ -137,5 +144,5 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=OUT, help="directory of the studies")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     given = parser.parse_args()
-    finished = all(study.finished for study in run(TASKS[given.task], given.out, given.workers))
-    sys.exit(0 if finished else 1)
+    studies = run(TASKS[given.task], given.out, How(workers=given.workers))
+    sys.exit(0 if all(study.finished for study in studies) else 1)

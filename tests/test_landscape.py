@@ -18,7 +18,7 @@ landscape = importlib.util.module_from_spec(SPEC)
 
 SIZE = CorpusSize(vocabulary=50, train=800, validation=400, test=400)
 SHORT = PydocLm(recipe=replace(PydocLm().recipe, size=SIZE, steps=2, width=16, heads=2, measurements=1))
-PARTS = {"random": 14, "knobs": 8}
+PARTS = {"random": 14, "evolution": 8}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,7 +34,8 @@ def test_there_are_enough_trials():
 
 
 def test_it_runs_all_parts_repeats_a_tenth_and_goes_on_where_it_was(tmp_path):
-    studies = landscape.run(SHORT, tmp_path, 2, PARTS)
+    inline = landscape.How(executor="inline")
+    studies = landscape.run(SHORT, tmp_path, inline, PARTS)
     assert [len(study.trials) for study in studies] == [14, 8, 6]
     originals = [trial for study in studies[:2] for trial in study.trials][::10]
     repeated = studies[2].trials
@@ -42,12 +43,13 @@ def test_it_runs_all_parts_repeats_a_tenth_and_goes_on_where_it_was(tmp_path):
     seeds = {(t.tokens, t.seed) for t in [*originals, *repeated]}
     assert len(seeds) == 9
     assert {study.task for study in studies} == {SHORT.key}
-    again = landscape.run(SHORT, tmp_path, 2, PARTS)
-    assert [study.trials for study in again] == [study.trials for study in studies]
+    trained = [study.timings for study in studies]
+    again = landscape.run(SHORT, tmp_path, inline, PARTS)
+    assert [study.timings for study in again] == trained  # nothing ran twice
     assert Study(tmp_path / "repeats").record.searcher == "repeats"
 
 
 def test_missing_data_are_said_before_anything_runs(tmp_path):
     with pytest.raises(DataError, match="Penn Treebank is not at"):
-        landscape.run(PtbSmall(data=str(tmp_path)), tmp_path / "out", 1)
+        landscape.run(PtbSmall(data=str(tmp_path)), tmp_path / "out", landscape.How())
     assert not (tmp_path / "out").exists()
