@@ -5,6 +5,7 @@ from statistics import fmean, pstdev
 import pytest
 
 from autodropout.engine.advantage import MODES, advantages, moved
+from autodropout.errors import StudyError
 
 REWARDS = [0.3, 0.9, 0.1, 0.4, 0.6]
 SOUND = [False] * 5
@@ -97,3 +98,13 @@ def test_advantages_rise_with_the_reward_and_never_fall_below_three_for_the_floo
 def test_moving_average():
     assert moved(None, [1.0, 2.0], 0.9) == 1.5
     assert moved(1.0, [2.0, 0.0], 0.9) == pytest.approx((1.0 * 0.9 + 0.2) * 0.9)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rewards_that_overflow_are_an_error_that_says_so(mode):
+    with pytest.raises(StudyError) as caught:
+        advantages([1e308, 1e308, -1e308], [False] * 3, mode, None)
+    assert str(caught.value) == (
+        "the rewards from -1e+308 to 1e+308 are too large to learn from; scale the reward, "
+        "return NaN for what diverges, and search in another directory"
+    )

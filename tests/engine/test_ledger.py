@@ -2,6 +2,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from filelock import FileLock
 
 from autodropout.engine import ledger as ledger_module
 from autodropout.engine import ledger_schema
-from autodropout.engine.ledger import Ledger, Lesson
+from autodropout.engine.ledger import LOCK_FILE, Ledger, Lesson
 from autodropout.engine.ledger_reader import LedgerReader
 from autodropout.engine.ledger_records import Ending, NewTrial, StudyRecord, Unfinished
 from autodropout.errors import LedgerError
@@ -189,6 +190,13 @@ class TestFencing:
 
 
 class TestFloor:
+    def test_who_looks_whether_a_search_runs_does_not_get_in_its_way(self, running):
+        running.close()
+        probe = FileLock(running.out / LOCK_FILE, thread_local=False)
+        probe.acquire()
+        threading.Timer(0.1, probe.release).start()
+        Ledger.open(running.out).close()
+
     def test_only_the_reward_of_a_search_trial_settles_those_who_wait_and_only_search_trials(self, running):
         running.finish(floored(1))
         last = running.read.next_id()

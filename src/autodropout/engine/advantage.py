@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Literal, get_args
 
+from autodropout.errors import StudyError
+
 Mode = Literal["rank", "standardised", "ema"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -50,7 +52,22 @@ def advantages(
             than b - 3 s. Ranks need no such care: there it counts as any other.
         mode: How b and s are found.
         average: The moving average, None before the first update.
+
+    Raises:
+        StudyError: The rewards are too large to calculate with.
     """
+    try:
+        return _advantages(rewards, floored, mode, average)
+    except OverflowError as error:
+        raise StudyError(
+            f"the rewards from {min(rewards):.3g} to {max(rewards):.3g} are too large to learn from; "
+            "scale the reward, return NaN for what diverges, and search in another directory"
+        ) from error
+
+
+def _advantages(
+    rewards: Sequence[float], floored: Sequence[bool], mode: Mode, average: float | None
+) -> Advantages:
     judged = [r for r, low in zip(rewards, floored, strict=True) if not low] or list(rewards)
     match mode:
         case "ema":
