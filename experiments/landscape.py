@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
+from autodropout.cli.watching import Watch
 from autodropout.engine.base import Proposal, Scored
 from autodropout.engine.bookkeeping import check_number, figures_of, read_state, write_state
 from autodropout.engine.confirm import Confirmation
@@ -123,19 +126,21 @@ def run(task: PtbSmall | PydocLm, out: Path, how: How, parts: Mapping[str, int] 
 def _study(
     task: PtbSmall | PydocLm, out: Path, how: How, searcher: str | Repeats, trials: int, seed: int
 ) -> Study:
-    return search(
-        task.evaluate,
-        task.space(),
-        trials=trials,
-        searcher=searcher,
-        workers=how.workers,
-        executor=how.executor,
-        out=out,
-        seed=seed,
-        floor=task.floor,
-        confirm=Confirmation(top=0),
-        task=task.key,
-    )
+    with Watch(Console(highlight=False), f"{task.name}: {trials} trials in {out}") as watch:
+        return search(
+            task.evaluate,
+            task.space(),
+            trials=trials,
+            searcher=searcher,
+            workers=how.workers,
+            executor=how.executor,
+            out=out,
+            seed=seed,
+            floor=task.floor,
+            confirm=Confirmation(top=0),
+            task=task.key,
+            on_event=watch,
+        )
 
 
 if __name__ == "__main__":
@@ -144,5 +149,10 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=OUT, help="directory of the studies")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     given = parser.parse_args()
-    studies = run(TASKS[given.task], given.out, How(workers=given.workers))
+    try:
+        studies = run(TASKS[given.task], given.out, How(workers=given.workers))
+    except KeyboardInterrupt:
+        sys.exit("Stopped; nothing is lost. The same command goes on.")
+    except DataError as error:
+        sys.exit(f"error: {error}")
     sys.exit(0 if all(study.finished for study in studies) else 1)
