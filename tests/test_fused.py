@@ -189,3 +189,19 @@ def test_compiled_code_keeps_channels_last(share_c):
         torch.manual_seed(0)
         assert torch.equal(y, layer(h))
         assert y.stride() == h.stride()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory", ["contiguous", "channels last"])
+@pytest.mark.parametrize("pattern", [TILES, CONV[2], WHOLE, HUGE, TOKEN[0], TOKEN[2], TOKEN[3], TOKEN[6]])
+def test_compiled_by_inductor(pattern, memory):
+    torch.compiler.reset()
+    conv = isinstance(pattern, ConvPattern)
+    h = MEMORIES[memory if conv else "contiguous"](torch.rand(MAPS if conv else SEQUENCES) + 1)
+    h.requires_grad_()
+    y = torch.compile(PatternDropout(pattern), fullgraph=True)(h)
+    y.sum().backward()
+    kept = y != 0
+    factor = kept.numel() / max(int(kept.sum()), 1)
+    assert torch.allclose(y, h * kept * factor, rtol=1e-5)
+    assert torch.allclose(h.grad, kept * factor, rtol=1e-5)

@@ -34,11 +34,11 @@ def test_every_number_stands_for_the_mask_of_its_placement(pattern, size):
     row, column = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).unsqueeze(1).unbind(-1)
     expected = conv_keep_at(pattern, size, row, column)
     table, number = planes(pattern, size, CPU), torch.arange(rows * columns).unsqueeze(1)
-    assert torch.equal(table.keep(number), expected)
+    assert torch.equal(table.dropped(number) == 0, expected)
     assert table.kept[:-1].tolist() == expected.sum((1, 2, 3)).tolist()
     ready = bank(pattern, size, CPU, torch.float32)
     assert torch.equal(ready[:-1], expected.flatten(1).float())
-    for everything in (table.keep(torch.tensor([[rows * columns]])), ready[-1]):
+    for everything in (table.dropped(torch.tensor([[rows * columns]])) == 0, ready[-1]):
         assert everything.all()
     assert table.kept[-1] == size[0] * size[1]
 

@@ -72,7 +72,10 @@ def _drop_conv(h: Tensor, pattern: ConvPattern, noise: Noise, strength: float | 
     kept = table.kept.index_select(0, index_NC.flatten()).sum()
     factor = size_over_sum(draws[0] * draws[1] * height * width, kept, h.dtype)
     if pattern.share_c:
-        return _drop_keep(h, table.keep(index_NC), factor)
+        dropped = table.dropped(index_NC)
+        if _runs_eagerly_on_cpu(h):
+            return _dropped(h, factor, _times_keep, dropped ^ 1)
+        return _product(h, dropped, factor)
     if not _runs_eagerly_on_cpu(h):
         y: Tensor = _DroppedByPlanes.apply(
             h, index_NC, factor, table.row_planes, table.column_planes, table.columns
@@ -90,21 +93,16 @@ def _drop_tokens(h: Tensor, pattern: TokenPattern, noise: Noise, strength: float
     t, c = h.shape[-2:]
     if isinstance(pattern.size, str) and pattern.share_t:
         kept = (~coins).sum() * t * (c // coins.shape[-1])
-        return _drop_keep(h, ~coins, size_over_sum(h.numel(), kept, h.dtype))
+        return _dropped(h, size_over_sum(h.numel(), kept, h.dtype), _times_keep, ~coins)
     if not pattern.share_t or pattern.share_c or num_phases(pattern) == 1:
         keep = token_keep_at(pattern, t, phase, coins)
-        return _drop_keep(h, keep, size_over_sum(keep.numel(), torch.count_nonzero(keep), h.dtype))
+        factor = size_over_sum(keep.numel(), torch.count_nonzero(keep), h.dtype)
+        return _dropped(h, factor, _times_keep, keep)
     row = _row_of_token(pattern, t, phase)
     coins = coins.flatten(0, -2)
     kept_by_row = torch.nn.functional.pad(c - coins.sum(-1), (0, 1), value=c)
     factor = size_over_sum(h.numel(), kept_by_row.index_select(0, row.flatten()).sum(), h.dtype)
     return _dropped(h, factor, _times_rows, coins, row)
-
-
-def _drop_keep(h: Tensor, keep: Tensor, factor: Tensor) -> Tensor:
-    if _runs_eagerly_on_cpu(h):
-        return _dropped(h, factor, _times_keep, keep)
-    return (h.to(factor.dtype) * (keep.to(factor.dtype) * factor)).to(h.dtype)
 
 
 def _dropped(h: Tensor, factor: Tensor, times: Times, *drawn: Tensor) -> Tensor:
@@ -165,10 +163,15 @@ def _times_planes(
     # Rows of pixels, and a mask made by arithmetic: other spellings of it compile to code half as fast.
     index = index_NC.flatten()
     dropped = row_KP.index_select(0, index // columns) & column_KP.index_select(0, index % columns)
-    mask = factor - factor * dropped.to(factor.dtype)
     if not h.is_contiguous():
-        return (h.to(factor.dtype) * mask.reshape(h.shape)).to(h.dtype)
-    return (h.view(mask.shape).to(factor.dtype) * mask).to(h.dtype).reshape(h.shape)
+        return _product(h, dropped.reshape(h.shape), factor)
+    return _product(h.view(dropped.shape), dropped, factor).reshape(h.shape)
+
+
+def _product(h: Tensor, dropped: Tensor, factor: Tensor) -> Tensor:
+    """Return h * (1 - dropped) * factor, computed in the factor's dtype."""
+    mask = factor - factor * dropped.to(factor.dtype)
+    return (h.to(factor.dtype) * mask).to(h.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +199,7 @@ class _Planes:
         samples = max(1, _CHUNK // max(1, h[:1].numel()))
         for start in range(0, h.shape[0], samples):
             part = slice(start, start + samples)
-            mask = self.table.keep(index_NC[part]).view(torch.uint8).to(h.dtype)
+            mask = (self.table.dropped(index_NC[part]) ^ 1).to(h.dtype)
             torch.addcmul(h.new_zeros(()), h[part], mask, value=factor, out=y[part])
         return y
 

@@ -37,13 +37,12 @@ class Planes:
     columns: int
     size: tuple[int, int]
 
-    def keep(self, index_NC: Tensor) -> Tensor:
-        """Return the masks of these numbers, bool, True = kept, shape (N, C, H, W)."""
+    def dropped(self, index_NC: Tensor) -> Tensor:
+        """Return the masks of these numbers, uint8, 1 = dropped, shape (N, C, H, W)."""
         index = index_NC.flatten()
         row = self.row_planes.index_select(0, index // self.columns)
         column = self.column_planes.index_select(0, index % self.columns)
-        # Not by a comparison, which takes three times as long.
-        return ((row & column) ^ 1).view(torch.bool).reshape(*index_NC.shape, *self.size)
+        return (row & column).reshape(*index_NC.shape, *self.size)
 
 
 @at_trace_time
