@@ -436,6 +436,13 @@ class TestConfirmation:
         assert study.best.rewards == (1.0, -50.0, 12.0), "the floor is the search's, not the confirmation's"
         assert len(study.updates) == 4, "confirming trials teach nothing"
 
+    def test_the_mean_of_the_largest_rewards_is_one(self, memory_path):
+        executor = ScriptedExecutor(lambda job: Done(result=Result(reward=1.5e308, seconds=1.0)))
+        study = find(
+            memory_path, executor, searcher=Sequence(), batch=None, confirm=Confirmation(top=1, seeds=3)
+        )
+        assert (study.best.reward, study.best.spread) == (1.5e308, 0.0)
+
     def test_without_one_the_best_trial_stands_in(self, memory_path):
         study = find(memory_path, confirm=NONE)
         best = max(study.trials, key=lambda t: t.reward)

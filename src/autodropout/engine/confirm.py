@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import mean, stdev
 
 from autodropout.engine.ledger_reader import LedgerReader
 from autodropout.engine.ledger_records import NewTrial
@@ -119,6 +119,6 @@ def _summary(space: Space, tokens: Tokens, source: int, rewards: Sequence[float]
         tokens=tokens,
         trial=source,
         rewards=tuple(rewards),
-        reward=fmean(rewards),
+        reward=mean(rewards),  # exact: the sum of large rewards may overflow
         spread=stdev(rewards) if len(rewards) > 1 else None,
     )

@@ -110,14 +110,6 @@ class Study:
         with self._reader() as reader:
             return reader.trial(number, self._decode)
 
-    def policy(self, number: int) -> Policy:
-        """Return the policy of one trial.
-
-        Raises:
-            LedgerError: There is no such trial.
-        """
-        return self.trial(number).policy
-
     def tally(self, kind: TrialKind = "search") -> Tally:
         """Count the trials of a kind by state; cheap, whatever their number."""
         with self._reader() as reader:
