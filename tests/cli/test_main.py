@@ -6,6 +6,7 @@ import pytest
 
 import autodropout
 from autodropout.cli import _COMMANDS, main
+from autodropout.cli.command import Command
 from autodropout.cli.listing import Tasks
 from autodropout.errors import (
     ApplyError,
@@ -20,6 +21,11 @@ from autodropout.errors import (
 )
 
 COMMANDS = tuple(_COMMANDS)
+
+
+def test_the_commands_there_are():
+    names = "tasks search resume compare show report export status pause stop logs"
+    assert set(names.split()) <= set(COMMANDS)
 
 
 def test_version(capsys):
@@ -44,6 +50,17 @@ def test_every_command_has_help_with_an_example(capsys, command):
     assert f"For example:\n  autodropout {command}" in text
     assert "--debug" in text
     assert "None" not in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_no_gaps(capsys, command):
+    main([command, "--help"])
+    assert "\n\n\n" not in capsys.readouterr().out
+
+
+def test_a_command_that_does_nothing_cannot_be_made():
+    with pytest.raises(TypeError, match="abstract"):
+        type("Idle", (Command,), {})()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -35,11 +36,12 @@ print(json.dumps(outcomes))
 
 
 @pytest.fixture
-def open_path(tmp_path):
-    """The test's own directory, which everybody may pass through."""
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(path.stat().st_mode | 0o055)
-    return tmp_path
+def open_path():
+    """A directory that everybody may pass through; those that pytest makes are private."""
+    with TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
 
 
 def unprivileged(cwd: Path, commands: Sequence[Sequence[str]]) -> list[tuple[int, str, str]]:

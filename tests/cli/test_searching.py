@@ -191,9 +191,10 @@ def test_an_evaluation_that_always_raises_stops_with_its_error(capsys, toy):
     assert main(["search", "toy", *INLINE, "--out", "x"]) == 1
     captured = capsys.readouterr()
     assert "trial 1 has failed: ValueError: no such layer" in captured.out
-    line = captured.err.splitlines()[-1]
+    (line,) = captured.err.splitlines()
     assert line.startswith("error: 3 trials in a row raised (ValueError: no such layer)")
     assert "resume" in line
+    assert "Traceback" in Path("x/logs/trial-000001-1.log").read_text()
 
 
 def test_no_finite_reward_at_all(capsys, toy, monkeypatch):
