@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from autodropout.applying import apply
-from autodropout.data.text import Corpus, CorpusSize
+from autodropout.data.text import Corpus, CorpusSize, windows
 from autodropout.errors import SiteError
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
@@ -113,6 +113,12 @@ def test_a_diverging_trial_has_no_reward():
     result = evaluate(Policy({}), 0, replace(RECIPE, learning_rate=1e30, steps=40))
     assert math.isnan(result.reward)
     assert result.test == {}
+
+
+def test_a_loss_beyond_all_bounds_is_an_infinite_perplexity():
+    examples = windows(torch.zeros(9, dtype=torch.int64), 8)
+    logits = torch.tensor([0.0, 1e4]).expand(1, 8, 2)
+    assert module._perplexity_on(examples)(lambda inputs: logits) == math.inf
 
 
 def test_only_matrices_decay():

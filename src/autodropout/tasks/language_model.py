@@ -150,6 +150,7 @@ def _perplexity_on(examples: Examples) -> Callable[[nn.Module], float]:
                 strict=True,
             )
         )
-        return math.exp(total / examples.labels.numel())
+        mean = torch.tensor(total / examples.labels.numel(), dtype=torch.float64)
+        return mean.exp().item()  # infinite where math.exp would raise
 
     return perplexity
