@@ -34,8 +34,9 @@ _PERMUTATIONS: dict[Layout, tuple[tuple[int, ...], tuple[int, ...]]] = {
 class PatternDropout(nn.Module):
     """Drop a pattern from its input in training; return the input itself in evaluation.
 
-    In training the input is ``drop(h, keep)`` with a fresh keep mask (AutoDropout, Eq. 1). The module has
-    no parameters and puts nothing into ``state_dict``.
+    In training the output is ``drop(h, keep)`` with a fresh keep mask (AutoDropout, Eq. 1). The module has
+    no parameters and puts nothing into ``state_dict``. Where h is infinite or NaN, what is dropped may be
+    NaN instead of 0, as with ``torch.nn.Dropout``: the mask is multiplied.
 
     Eq. 1 divides by the share that this draw kept. Where one draw covers the whole batch (a
     whole-sample pattern and a batch of one) the factor is 1 or the output 0, so it cannot make up for
