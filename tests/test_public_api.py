@@ -39,7 +39,7 @@ SIGNATURES = {
     "compare": (
         "evaluate, arms, *, seeds=10, baselines=None, figure=None, higher_is_better=True, workers=2, "
         "out=None, executor='local', devices=None, seed=0, timeout=None, max_attempts=3, floor=None, "
-        "task=None, on_event=unheard"
+        "task=None, command=None, on_event=unheard"
     ),
     "conv_keep": "pattern, shape, generator=None, device=None",
     "drop": "h, keep",
