@@ -61,9 +61,7 @@ MEMBERS = {
     "ConvPattern": "drop_rate off scaled",
     "ConvSpace": SPACE,
     "Policy": "from_json load save scaled strength to_json",
-    "Study": (
-        "best confirmed finished open policy record seed space tally task timings trial trials updates"
-    ),
+    "Study": ("best confirmed finished open record seed space tally task timings trial trials updates"),
     "TokenPattern": "drop_rate off scaled",
     "TokenSpace": SPACE,
 }
