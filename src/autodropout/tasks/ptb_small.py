@@ -25,6 +25,13 @@ class PtbSmall:
     Reward = 80 / validation perplexity on the first 20,000 tokens of the validation file; the test's
     perplexity, on the first 20,000 of the test file, is recorded only.
 
+    Measured validation perplexity, mean and deviation over seeds where there are several: no dropout
+    76.4 +- 1.0 (4 seeds), word dropout .1 on output and ffn 73.5 +- .5 (3), word dropout .3 on output
+    alone 70.6 +- .3 (4). One seed each: units of the softmax .3 71.2, units of the value .3 72.5, words of
+    the residual stream .15 73.6, of ffn .1 74.2. So several roles help by themselves, each with an optimum
+    of its own; the first policy drawn from the starting bias, with five roles, had 69.8. How much a model
+    overfits decides the noise, too: it is largest without dropout.
+
     Attributes:
         recipe: Model and training.
         data: Folder of data sets that holds ``ptb/``; None for the one that the environment variable
@@ -34,7 +41,7 @@ class PtbSmall:
     name: ClassVar[str] = "ptb-small"
     summary: ClassVar[str] = "20,000 tokens of Penn Treebank, small Transformer, 80 / validation perplexity"
     needs: ClassVar[str] = "Penn Treebank, 5.7 MiB: ptb/ptb.{train,valid,test}.txt below AUTODROPOUT_DATA"
-    seconds: ClassVar[float] = 10.0
+    seconds: ClassVar[float] = 12.0
     budget: ClassVar[Budget] = Budget(trials=128, batch=8, confirm_top=8, confirm_seeds=4)
     baselines: ClassVar[tuple[Baseline, ...]] = token_baselines()
 
