@@ -19,7 +19,6 @@ from autodropout.matching import Match as Match
 from autodropout.matching import Matches as Matches
 from autodropout.matching import match as match
 from autodropout.matching import sites as sites
-from autodropout.pattern import ConvPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.probing import map_size, output_shapes
 from autodropout.token_space import TokenSpace
@@ -126,19 +125,9 @@ def _layers(matches: Matches, seed: int | None) -> tuple[dict[str, PatternDropou
     for found in matches:
         put(found.site.name, found.site.name, found)
     for found in matches:
-        if isinstance(found.pattern, ConvPattern) and found.pattern.residual and not found.pattern.off:
-            put(f"{found.site.name}:shortcut", _shortcut(found), found)
+        if found.shortcut is not None:
+            put(f"{found.site.name}:shortcut", found.shortcut, found)
     return layers, places
-
-
-def _shortcut(found: Match) -> str:
-    if found.site.shortcut is None:
-        raise SiteError(
-            f'site "{found.site.name}": the pattern has residual=True, but no module is known on the '
-            "shortcut of its block; set residual=False there, or put an nn.Identity on the shortcut and name "
-            "it in the block's autodropout_sites() (see autodropout.site.Site)"
-        )
-    return found.site.shortcut
 
 
 def _attached(

@@ -28,6 +28,7 @@ class Match:
         module: Class name of the module whose output it is.
         key: The policy's key that claims it.
         pattern: What is dropped there.
+        shortcut: Module whose output gets a second draw of the pattern (``residual``); None for none.
         size: (height, width) of its map in pixels; None where it is unknown or the site has no map.
         drop_rate: Exact probability that a unit is dropped at full strength; None where it hangs on an
             unknown map size.
@@ -37,6 +38,7 @@ class Match:
     module: str
     key: str
     pattern: Pattern
+    shortcut: str | None
     size: tuple[int, int] | None
     drop_rate: float | None
 
@@ -78,7 +80,8 @@ def match(model: nn.Module, policy: Policy, *, example_input: object = None) -> 
         One record per site that gets a pattern, in the order of the model's modules.
 
     Raises:
-        SiteError: A key matches no site, two globs claim one site, or a pattern does not fit its site.
+        SiteError: A key matches no site, two globs claim one site, a pattern does not fit its site, or
+            its ``residual`` finds no shortcut.
 
     Example:
         >>> from torch import nn
@@ -110,9 +113,27 @@ def _match(model: nn.Module, site: Site, key: str, pattern: Pattern, size: tuple
             f'site "{site.name}" has layout {site.layout} and takes a {kind.__name__}; '
             f"the policy's key {key!r} has a {type(pattern).__name__}"
         )
-    module = type(model.get_submodule(site.name)).__name__
-    rate = _drop_rate(pattern, size)
-    return Match(site=site, module=module, key=key, pattern=pattern, size=size, drop_rate=rate)
+    return Match(
+        site=site,
+        module=type(model.get_submodule(site.name)).__name__,
+        key=key,
+        pattern=pattern,
+        shortcut=_shortcut(site, pattern),
+        size=size,
+        drop_rate=_drop_rate(pattern, size),
+    )
+
+
+def _shortcut(site: Site, pattern: Pattern) -> str | None:
+    if pattern.off or not (isinstance(pattern, ConvPattern) and pattern.residual):
+        return None
+    if site.shortcut is None:
+        raise SiteError(
+            f'site "{site.name}": the pattern has residual=True, but no module is known on the '
+            "shortcut of its block; set residual=False there, or put an nn.Identity on the shortcut and name "
+            "it in the block's autodropout_sites() (see autodropout.site.Site)"
+        )
+    return site.shortcut
 
 
 def _drop_rate(pattern: Pattern, size: tuple[int, int] | None) -> float | None:

@@ -81,7 +81,7 @@ def test_the_most_training_images_leave_every_digit_in_both_other_parts():
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(DataError, match=r"scikit-learn.*pip install 'autodropout\[digits\]'"):
+    with pytest.raises(DataError, match=r"scikit-learn.*pip install scikit-learn"):
         load_digits.__wrapped__(300)
 
 

@@ -1,4 +1,8 @@
+import itertools
+from collections import Counter
+
 import pytest
+from scipy.stats import binom
 
 from autodropout.engine.trial_seeds import trial_seed
 
@@ -6,7 +10,7 @@ KINDS = ("search", "confirm", "compare")
 
 
 def test_pinned():
-    assert [trial_seed(0, kind, 1) for kind in KINDS] == [400548802, 1045569220, 1567735085]
+    assert [trial_seed(0, kind, 1) for kind in KINDS] == [511792302, 807021570, 1165074254]
 
 
 def test_no_two_trials_share_a_seed():
@@ -24,3 +28,18 @@ def test_kinds_have_ranges_of_their_own(kind):
 
 def test_studies_differ():
     assert len({trial_seed(study, "search", 1) for study in range(1000)}) > 990
+
+
+@pytest.mark.parametrize("modulus", [2, 3, 5, 7, 10])
+def test_remainders_are_spread_evenly(modulus):
+    number = 10_000
+    for kind in KINDS:
+        counts = Counter(trial_seed(3, kind, i) % modulus for i in range(number))
+        low, high = binom.interval(1 - 1e-6, number, 1 / modulus)
+        assert len(counts) == modulus
+        assert all(low <= count <= high for count in counts.values())
+
+
+def test_neighbours_are_no_progression():
+    seeds = [trial_seed(0, "search", i) for i in range(100)]
+    assert len({second - first for first, second in itertools.pairwise(seeds)}) == 99

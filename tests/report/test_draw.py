@@ -151,7 +151,7 @@ def test_very_many_sites_and_none_make_a_png(tmp_path):
 def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(UsageError, match=r"matplotlib.*pip install 'autodropout\[plots\]'"):
+    with pytest.raises(UsageError, match=r"matplotlib.*pip install matplotlib"):
         save_png((), tmp_path / "p.png")
 
 

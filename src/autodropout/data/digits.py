@@ -60,7 +60,7 @@ def _read() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     except ImportError as error:
         raise DataError(
             "the digits come with scikit-learn, which is not installed; "
-            "install it with: pip install 'autodropout[digits]'"
+            "install it with: pip install scikit-learn"
         ) from error
     bunch = datasets.load_digits()
     return bunch.images.astype(np.uint8), bunch.target.astype(np.uint8)

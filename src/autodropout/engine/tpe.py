@@ -165,8 +165,7 @@ def _optuna() -> ModuleType:
         import optuna
     except ImportError as error:
         raise UsageError(
-            "the searcher tpe comes with Optuna, which is not installed; "
-            "install it with: pip install 'autodropout[optuna]'"
+            "the searcher tpe comes with Optuna, which is not installed; install it with: pip install optuna"
         ) from error
     return optuna
 

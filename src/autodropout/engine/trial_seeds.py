@@ -4,7 +4,7 @@ from autodropout.engine.seeds import derived_seed
 from autodropout.result import TrialKind
 
 _BITS = 29
-_STEP = 0x1E3779B9
+_FACTORS = (0x1E3779B9, 0x05EBCA6B)
 _RANGE: dict[TrialKind, int] = {"search": 0, "confirm": 1, "compare": 2}
 
 
@@ -24,8 +24,7 @@ def trial_seed(study_seed: int, kind: TrialKind, number: int) -> int:
         >>> trial_seed(0, "search", 1) == trial_seed(0, "search", 1)
         True
     """
-    # An odd step makes number -> seed a bijection modulo a power of two: no two trials share a seed.
-    position = (derived_seed(study_seed, "trials", kind) + number * _STEP) % (1 << _BITS)
+    position = _scrambled((derived_seed(study_seed, "trials", kind) + number) % (1 << _BITS))
     return (_RANGE[kind] << _BITS) + position
 
 
@@ -42,3 +41,11 @@ def tuning_seed(seed: int) -> int:
         True
     """
     return seed + (1 << _BITS)
+
+
+def _scrambled(position: int) -> int:
+    """Mix the bits, one to one: no two trials share a seed, and a seed modulo a few says nothing."""
+    for factor in _FACTORS:
+        position ^= position >> 15
+        position = position * factor % (1 << _BITS)
+    return position ^ (position >> 14)

@@ -53,8 +53,7 @@ def save_png(samples: Sequence[SiteSample], path: str | os.PathLike[str], title:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError(
-            "a PNG needs matplotlib, which is not installed; "
-            "install it with: pip install 'autodropout[plots]'"
+            "a PNG needs matplotlib, which is not installed; install it with: pip install matplotlib"
         ) from error
     figure = _figure(Figure, samples, title)
     dpi = min(130.0, 60_000 / figure.get_figheight())

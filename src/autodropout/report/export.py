@@ -120,7 +120,7 @@ def _write_parquet(record: Record) -> tuple[Path, ...]:
     except ImportError as error:
         raise UsageError(
             "Parquet needs pyarrow, which is not installed; "
-            "install it with: pip install 'autodropout[parquet]', or export to csv"
+            "install it with: pip install pyarrow, or export to csv"
         ) from error
     paths = []
     for name, table in (("trials", trial_table(record)), ("updates", update_table(record))):

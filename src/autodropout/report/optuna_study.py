@@ -34,8 +34,7 @@ def write_optuna(record: Record) -> tuple[Path, ...]:
         import optuna
     except ImportError as error:
         raise UsageError(
-            "this export needs Optuna, which is not installed; "
-            "install it with: pip install 'autodropout[optuna]'"
+            "this export needs Optuna, which is not installed; install it with: pip install optuna"
         ) from error
     with _quiet(optuna.logging):
         return (_write(record, record.out / OPTUNA_FILE),)

@@ -22,8 +22,7 @@ def write_scalars(record: Record) -> tuple[Path, ...]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise UsageError(
-            "this export needs TensorBoard, which is not installed; "
-            "install it with: pip install 'autodropout[tensorboard]'"
+            "this export needs TensorBoard, which is not installed; install it with: pip install tensorboard"
         ) from error
     folder = record.out / FOLDER
     for old in folder.glob("events.out.tfevents.*"):
