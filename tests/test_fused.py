@@ -21,6 +21,7 @@ MEMORIES = {
     "contiguous": lambda h: h.contiguous(),
     "channels last": lambda h: h.contiguous(memory_format=torch.channels_last),
     "axes swapped": lambda h: h.transpose(0, 1).contiguous().transpose(0, 1),
+    "channels outside": lambda h: h.transpose(-1, -2).contiguous().transpose(-1, -2),
     "every other": lambda h: h.repeat_interleave(2, -1)[..., ::2],
     "expanded": lambda h: h[..., :1].expand(h.shape),
 }
@@ -84,7 +85,9 @@ def test_maps_may_lie_in_memory_as_they_like(share_c, memory, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("memory", ["contiguous", "axes swapped", "every other", "expanded"])
+@pytest.mark.parametrize(
+    "memory", ["contiguous", "axes swapped", "channels outside", "every other", "expanded"]
+)
 @pytest.mark.parametrize("pattern", TOKEN)
 def test_sequences_may_lie_in_memory_as_they_like(pattern, memory, dtype):
     h, gradient = (MEMORIES[memory](torch.randn(SEQUENCES).to(dtype)) for _ in range(2))

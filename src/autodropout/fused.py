@@ -218,8 +218,11 @@ def _times_rows(h: Tensor, factor: float, coins: Tensor, row: Tensor) -> Tensor:
     keep = torch.cat([~coins, torch.ones_like(coins[:1])]).view(torch.uint8).to(h.dtype)
     y = torch.empty_like(h)
     order = sorted(range(row.ndim), key=y.stride, reverse=True)  # as the tokens lie in memory
-    y_rows = y.permute(*order, -1).flatten(0, -2)
-    torch.index_select(keep, 0, row.permute(order).flatten(), out=y_rows)
+    rows = y.permute(*order, -1)
+    if not rows.is_contiguous():  # channels are not innermost: what attention's gradients look like
+        mask = keep.index_select(0, row.flatten()).reshape(h.shape)
+        return torch.addcmul(h.new_zeros(()), h, mask, value=factor, out=y)
+    torch.index_select(keep, 0, row.permute(order).flatten(), out=rows.view(-1, h.shape[-1]))
     return torch.addcmul(h.new_zeros(()), h, y, value=factor, out=y)
 
 
