@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -217,3 +218,12 @@ def test_the_number_of_policies_counts_what_differs():
         for s in range(4)
     }
     assert _num_policies(space) == len(policies) == 25 * 25 * 4
+
+
+def test_a_warning_is_one_plain_line(monkeypatch, capsys):
+    def warn(self):
+        warnings.warn("nothing is\nlearned", stacklevel=1)
+
+    monkeypatch.setattr("autodropout.cli.listing.Tasks.run", warn)
+    assert main(["tasks"]) == 0
+    assert capsys.readouterr().err == "warning: nothing is learned\n"

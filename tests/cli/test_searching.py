@@ -35,7 +35,10 @@ def test_a_whole_search(capsys, toy, tmp_path):
     assert "searching 8/8, 0 running, 0 failed, best " in "\n".join(lines)
     assert "confirming 4/4, 0 running, 0 failed" in lines
     best = study.best
-    assert f"Best policy: reward {best.reward:.4f} ± 0.0000 over 2 fresh seeds (trial {best.trial})" in lines
+    assert (
+        f"Best policy: reward {best.reward:.4f}, deviation 0.0000, over 2 fresh seeds (trial {best.trial})"
+        in lines
+    )
     assert Policy.load("runs/mine/best.json") == best.policy
     assert Path("runs/mine/best.png").read_bytes().startswith(b"\x89PNG")
     assert lines[-2] == "Saved: runs/mine/best.json and runs/mine/best.png"

@@ -229,7 +229,8 @@ class TestFailures:
 
     def test_a_floor_given_later_is_taught_to_those_that_wait(self, memory_path):
         executor = ScriptedExecutor(lambda job: Done(result=Result(reward=float("nan"), seconds=1.0)))
-        study = find(memory_path, executor)
+        with pytest.warns(UserWarning, match="no trial returned a finite reward"):
+            study = find(memory_path, executor)
         assert [t.reward for t in study.trials] == [None] * 8
         searcher = RandomSearcher(SPACE, batch=2)
         study = find(memory_path, executor, searcher=searcher, batch=None, floor=-5.0)
@@ -238,7 +239,8 @@ class TestFailures:
 
     def test_if_nothing_is_ever_finite_there_is_no_best(self, memory_path):
         executor = ScriptedExecutor(lambda job: Done(result=Result(reward=float("nan"), seconds=1.0)))
-        study = find(memory_path, executor, confirm=Confirmation())
+        with pytest.warns(UserWarning, match="no trial returned a finite reward, so there is no best policy"):
+            study = find(memory_path, executor, confirm=Confirmation())
         assert (study.finished, study.best, study.updates) == (True, None, ())
 
     def test_a_lost_trial_runs_again_with_id_seed_and_tokens(self, memory_path):

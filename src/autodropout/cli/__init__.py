@@ -6,10 +6,11 @@ import shutil
 import sys
 import textwrap
 import traceback
+import warnings
 from collections.abc import Sequence
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import tyro
 
@@ -122,7 +123,11 @@ def _wrapped(text: str) -> str:
 
 def _run(command: Command) -> int:
     try:
-        command.run()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            # The command ends with this one as its error.
+            warnings.filterwarnings("ignore", message="no trial returned a finite reward")
+            command.run()
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -133,6 +138,19 @@ def _run(command: Command) -> int:
             sys.stderr.write(f"error: {_one_line(error)}\n")
         return _WRONG_USE if isinstance(error, _USERS) else _FAILURE
     return 0
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Take the place of ``warnings.showwarning``: where in our code it was raised helps no user."""
+    del category, filename, lineno, file, line
+    sys.stderr.write(f"warning: {' '.join(str(message).split())}\n")
 
 
 def _one_line(error: Exception) -> str:

@@ -109,7 +109,7 @@ def _conclude(terminal: Console, task: Task, study: Study) -> None:
 def _verdict(best: Confirmed) -> str:
     if not best.rewards:
         return f"Best policy: reward {best.reward:.4f} in trial {best.trial}, not confirmed"
-    spread = "" if best.spread is None else f" ± {best.spread:.4f}"
+    spread = "" if best.spread is None else f", deviation {best.spread:.4f},"
     seeds = f"{len(best.rewards)} fresh seed{'s' * (len(best.rewards) > 1)}"
     return f"Best policy: reward {best.reward:.4f}{spread} over {seeds} (trial {best.trial})"
 

@@ -85,10 +85,14 @@ def is_running(out: Path) -> bool:
 
 
 def how_to_go_on(out: Path, record: "StudyRecord") -> str:
-    """Return the command that goes on with the search or comparison in a directory."""
+    """Say how to go on with the search or comparison in a directory: a command, or a script's own."""
     from autodropout.comparison.kept import COMPARISON
 
-    return record.command if record.searcher == COMPARISON else command("resume", out)
+    if record.searcher == COMPARISON:
+        return record.command
+    if record.task is None:
+        return "the script or notebook that began it, run again"
+    return command("resume", out)
 
 
 @contextmanager

@@ -37,7 +37,9 @@ class Search(Command):
         workers: Processes, each with one thread: as many as you have cores.
         executor: Where trials run: in worker processes, or one by one in this process, to debug.
         out: Directory of the study; one that holds this study already is gone on with.
-        searcher: Who proposes: REINFORCE, REINFORCE as the paper has it, or chance.
+        searcher: Who proposes. reinforce learns (reinforce-paper: as the paper has it; categorical: without
+            its network), evolution and tpe learn in other ways, random and random-biased are chance, knobs
+            tries two simple knobs.
         seed: Seed of the whole study.
         timeout: Seconds after which a trial is killed; it is run once more, and then it has failed.
         batch: Finished trials per update of the searcher (M).
@@ -53,7 +55,16 @@ class Search(Command):
     out: Annotated[
         Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: a new runs/TASK)")
     ] = None
-    searcher: Literal["reinforce", "reinforce-paper", "random"] = "reinforce"
+    searcher: Literal[
+        "reinforce",
+        "reinforce-paper",
+        "categorical",
+        "random",
+        "random-biased",
+        "evolution",
+        "tpe",
+        "knobs",
+    ] = "reinforce"
     seed: int = 0
     timeout: Annotated[float | None, tyro.conf.arg(help_behavior_hint="(default: never)")] = None
     batch: Annotated[

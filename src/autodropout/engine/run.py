@@ -1,6 +1,7 @@
 """search(): find a policy. The only loop that runs trials."""
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -63,8 +64,8 @@ def search(
             called when ``executor`` is an executor, which has its own.
         space: What to search.
         trials: Search trials of the whole study, earlier ones included.
-        searcher: ``"reinforce"``, ``"reinforce-paper"``, ``"random"``, or a searcher of your own in its
-            first state.
+        searcher: ``"reinforce"``, ``"reinforce-paper"``, ``"random"``, ``"evolution"``, ``"tpe"`` or another
+            of ``engine.searchers.SEARCHERS``, or a searcher of your own in its first state.
         workers: Processes of the local executor.
         out: Directory of the study, made if missing; None makes a new one under ``runs/``.
         seed: Seed of the whole study, from 0 to 2^63 - 1.
@@ -128,6 +129,7 @@ def search(
         learning = Learning(ledger, mind, loop, runner, goal, on_event)
         if _search(ledger, loop, learning, on_event) and _confirm(ledger, loop, space, confirm, on_event):
             _enter(ledger, loop, "done", on_event)
+            _warn_if_nothing_returned(loop, directory)
     return Study.open(directory)
 
 
@@ -156,6 +158,14 @@ def _enter(ledger: Ledger, loop: Loop, phase: PhaseName, notify: Notify) -> None
     notify(
         PhaseBegan(phase=phase, total=total, done=done, failed=tally.failed - tally.replaced, best=loop.best)
     )
+
+
+def _warn_if_nothing_returned(loop: Loop, directory: Path) -> None:
+    if loop.best is None:
+        warnings.warn(
+            f"no trial returned a finite reward, so there is no best policy; see {directory / LOGS}",
+            stacklevel=3,
+        )
 
 
 def _check_executor(executor: object) -> None:
