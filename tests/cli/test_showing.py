@@ -35,9 +35,16 @@ def test_size_and_seed(capsys, path):
     assert shown("--seed", "1") == shown("--seed", "1") != shown("--seed", "2")
 
 
-def test_a_task_knows_its_maps(capsys, path, toy):
-    assert main(["show", path, "--task", "toy"]) == 0
+def test_a_task_knows_its_maps(capsys, tmp_path, toy):
+    path = tmp_path / "toy.json"
+    Policy({"a": ConvPattern(height=2, width=2)}).save(path)
+    assert main(["show", str(path), "--task", "toy"]) == 0
     assert "a map of 4 x 4" in capsys.readouterr().out
+
+
+def test_a_policy_for_another_model_is_not_drawn_as_the_tasks(capsys, path, toy):
+    assert main(["show", path, "--task", "toy"]) == 2
+    assert "the policy's key 'role:ffn' matches nothing" in capsys.readouterr().err
 
 
 def test_json_for_a_machine(capsys, path):

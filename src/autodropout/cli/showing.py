@@ -12,6 +12,7 @@ import tyro
 from autodropout.cli.command import Command, loaded_policy
 from autodropout.cli.terminal import console
 from autodropout.errors import UsageError
+from autodropout.policy import Policy
 
 if TYPE_CHECKING:
     from autodropout.report.samples import SiteSample
@@ -53,7 +54,7 @@ class Show(Command):
         from autodropout.report.draw import save_png, terminal_picture
         from autodropout.report.samples import SampleSettings, sample_policy
 
-        settings = SampleSettings(size=size, sizes=_sizes_of(self.task), seed=self.seed)
+        settings = SampleSettings(size=size, sizes=_sizes_of(self.task, policy), seed=self.seed)
         samples = sample_policy(policy, settings)
         say = console(soft_wrap=self.json).print
         if self.json:
@@ -73,12 +74,15 @@ def _parsed_size(text: str) -> tuple[int, int]:
     raise UsageError(f"size is {text!r}; expected height x width in pixels, such as 32x32")
 
 
-def _sizes_of(task: str | None) -> Mapping[str, tuple[int, int]] | None:
+def _sizes_of(task: str | None, policy: Policy) -> Mapping[str, tuple[int, int]] | None:
+    """Return the map sizes of a task; refuse a policy that is not for its model."""
     if task is None:
         return None
     from autodropout.conv_space import ConvSpace
+    from autodropout.matching import match
     from autodropout.tasks.registry import task_named
 
+    match(task_named(task).model(), policy)
     space = task_named(task).space()
     return space.sites if isinstance(space, ConvSpace) else None
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_TERMINAL_SIDE = 48  # wider masks are thinned out, keeping every n-th row and column
+_TERMINAL_SIDE = 48  # of larger masks the upper left is drawn
 _PNG_SIDE = 256
 _GRIDDED_SIDE = 40
 _WIDTH, _MARGIN, _HEADER, _TEXT, _LINE, _GAP = 8.4, 0.3, 1.0, 0.44, 0.14, 0.12  # inches
@@ -66,7 +66,7 @@ def save_png(samples: Sequence[SiteSample], path: str | os.PathLike[str], title:
 def _terminal_site(sample: SiteSample) -> Iterator[RenderableType]:
     yield Text.assemble((sample.key, "bold"), "   ", facts(sample))
     if sample.keep:
-        yield Padding(Text(sample.description, style="dim"), (0, 0, 0, 2))
+        yield Padding(Text(_words(sample, _TERMINAL_SIDE), style="dim"), (0, 0, 0, 2))
         yield _OneRow(sample.keep)
     yield Text()
 
@@ -84,7 +84,7 @@ class _OneRow:
 
 
 def _terminal_mask(keep: NDArray[np.bool_]) -> Panel:
-    dropped = ~_thinned(keep, _TERMINAL_SIDE)
+    dropped = ~keep[:_TERMINAL_SIDE, :_TERMINAL_SIDE]
     if len(dropped) % 2:
         dropped = np.vstack([dropped, np.zeros_like(dropped[:1])])
     lines = (
@@ -94,9 +94,15 @@ def _terminal_mask(keep: NDArray[np.bool_]) -> Panel:
     return Panel.fit(Text("\n".join(lines), style="blue"), box=box.SQUARE, padding=0, border_style="dim")
 
 
-def _thinned(keep: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
-    step = -(-max(keep.shape) // side)
-    return keep[::step, ::step]
+def _words(sample: SiteSample, side: int) -> str:
+    """Describe a site; where its masks are larger than ``side``, say which part of them is drawn.
+
+    Leaving out rows and columns would show periods that the pattern does not have.
+    """
+    rows, columns = sample.keep[0].shape
+    if max(rows, columns) <= side:
+        return sample.description
+    return f"{sample.description}; drawn: the upper left {min(rows, side)} x {min(columns, side)}"
 
 
 def _figure(figure_class: "type[Figure]", samples: Sequence[SiteSample], title: str) -> "Figure":
@@ -122,11 +128,11 @@ def _site_height(sample: SiteSample) -> float:
 
 
 def _wrapped(sample: SiteSample) -> list[str]:
-    return textwrap.wrap(sample.description, _LINE_CHARACTERS)
+    return textwrap.wrap(_words(sample, _PNG_SIDE), _LINE_CHARACTERS)
 
 
 def _mask_size(sample: SiteSample) -> tuple[float, float]:
-    rows, columns = sample.keep[0].shape
+    rows, columns = sample.keep[0][:_PNG_SIDE, :_PNG_SIDE].shape
     width = (_WIDTH - 2 * _MARGIN + _GAP) / len(sample.keep) - _GAP
     height = min(width * rows / columns, _LARGEST_DOT * rows, _TALLEST)
     return height * columns / rows, height
@@ -168,7 +174,7 @@ def _mask(page: "Axes", keep: NDArray[np.bool_], extent: tuple[float, float, flo
     from matplotlib.colors import ListedColormap
 
     left, right, bottom, top = extent
-    keep = _thinned(keep, _PNG_SIDE)
+    keep = keep[:_PNG_SIDE, :_PNG_SIDE]
     rows, columns = keep.shape
     colours = ListedColormap([_DROPPED, _KEPT])
     page.imshow(
