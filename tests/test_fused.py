@@ -130,8 +130,11 @@ def test_samples_under_vmap_draw_their_own_masks():
     assert not all(torch.equal(y[0], other) for other in y)
 
 
+@pytest.mark.parametrize("eager", [True, False])
 @pytest.mark.parametrize("pattern", [TILES, CONV[0], TOKEN[2], TOKEN[0], TOKEN[6]])
-def test_the_output_may_be_changed_in_place(pattern):
+def test_the_output_may_be_changed_in_place(pattern, eager, monkeypatch):
+    if not eager:
+        monkeypatch.setattr(fused, "_runs_eagerly_on_cpu", lambda h: False)
     h = torch.randn(MAPS if isinstance(pattern, ConvPattern) else SEQUENCES, requires_grad=True)
     y = drop_drawn(h, pattern, GeneratorNoise(seeded()))
     kept = y.detach() != 0

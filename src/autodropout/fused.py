@@ -77,10 +77,13 @@ def _drop_conv(h: Tensor, pattern: ConvPattern, noise: Noise, strength: float | 
             return _dropped(h, factor, _times_keep, dropped ^ 1)
         return _product(h, dropped, factor)
     if not _runs_eagerly_on_cpu(h):
+        # Rows of pixels where h lies so: masks in the map's shape compile to code half as fast. They are
+        # cut outside the function, whose output must be no view for the model to change it in place.
+        rows_of_h = h.view(-1, height * width) if h.is_contiguous() else h
         y: Tensor = _DroppedByPlanes.apply(
-            h, index_NC, factor, table.row_planes, table.column_planes, table.columns
+            rows_of_h, index_NC, factor, table.row_planes, table.column_planes, table.columns
         )
-        return y
+        return y.view(h.shape)
     rows = bank(pattern, (height, width), h.device, h.dtype)
     times = _Planes(table) if rows is None else _Bank(rows)
     return _dropped(h, factor, times, index_NC)
@@ -160,16 +163,14 @@ class _DroppedByPlanes(torch.autograd.Function):
 def _times_planes(
     h: Tensor, index_NC: Tensor, factor: Tensor, row_KP: Tensor, column_KP: Tensor, columns: int
 ) -> Tensor:
-    # Rows of pixels, and a mask made by arithmetic: other spellings of it compile to code half as fast.
     index = index_NC.flatten()
     dropped = row_KP.index_select(0, index // columns) & column_KP.index_select(0, index % columns)
-    if not h.is_contiguous():
-        return _product(h, dropped.reshape(h.shape), factor)
-    return _product(h.view(dropped.shape), dropped, factor).reshape(h.shape)
+    return _product(h, dropped.reshape(h.shape), factor)
 
 
 def _product(h: Tensor, dropped: Tensor, factor: Tensor) -> Tensor:
     """Return h * (1 - dropped) * factor, computed in the factor's dtype."""
+    # A mask made by arithmetic: a choice between two values compiles to slower code.
     mask = factor - factor * dropped.to(factor.dtype)
     return (h.to(factor.dtype) * mask).to(h.dtype)
 
