@@ -1,8 +1,5 @@
 import os
 import signal
-from pathlib import Path
-
-import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two threads on a busy core crawl
 
@@ -14,11 +11,3 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 settings.register_profile("green-is-green", derandomize=True, deadline=None)
 settings.load_profile("green-is-green")
-
-
-@pytest.fixture(scope="session")
-def data_dir() -> Path:
-    folder = os.environ.get("AUTODROPOUT_DATA")
-    if not folder:
-        pytest.skip("AUTODROPOUT_DATA does not name a folder of data sets")
-    return Path(folder)
