@@ -25,12 +25,7 @@ class PtbSmall:
     Reward = 80 / validation perplexity on the first 20,000 tokens of the validation file; the test's
     perplexity, on the first 20,000 of the test file, is recorded only.
 
-    Measured validation perplexity, mean and deviation over seeds where there are several: no dropout
-    76.4 +- 1.0 (4 seeds), word dropout .1 on output and ffn 73.5 +- .5 (3), word dropout .3 on output
-    alone 70.6 +- .3 (4). One seed each: units of the softmax .3 71.2, units of the value .3 72.5, words of
-    the residual stream .15 73.6, of ffn .1 74.2. So several roles help by themselves, each with an optimum
-    of its own; the first policy drawn from the starting bias, with five roles, had 69.8. How much a model
-    overfits decides the noise, too: it is largest without dropout.
+    No figure is published on it yet: ``experiments/landscape.py`` is the command that will make them.
 
     Attributes:
         recipe: Model and training.
