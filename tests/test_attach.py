@@ -48,14 +48,14 @@ def test_a_child_takes_the_sites_training_flag():
     assert not model.get_submodule(f"0.{CHILD}").training
 
 
-def test_detaching_leaves_nothing():
+def test_closing_leaves_nothing():
     model = net()
     before, keys = repr(model), list(model.state_dict())
     attachment = attach(model, "1.0", [Plus(1.0)])
     assert repr(model) != before
     assert list(model.state_dict()) == keys
-    attachment.detach()
-    attachment.detach()
+    attachment.close()
+    attachment.close()
     assert repr(model) == before
     assert not model.get_submodule("1.0")._forward_hooks
     assert model(torch.ones(1)).tolist() == [1.0]
@@ -69,7 +69,7 @@ def test_copies_and_pickles_carry_it_along():
         pickle.loads(pickle.dumps((model, attachment))),
     ):
         assert twin(torch.ones(1)).tolist() == [2.0]
-        its_own.detach()
+        its_own.close()
         assert twin(torch.ones(1)).tolist() == [1.0]
     assert model(torch.ones(1)).tolist() == [2.0]
 

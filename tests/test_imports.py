@@ -17,7 +17,7 @@ GROUND = (
 )
 ROOMS = {
     "ground": GROUND,
-    "tensors": "tracing noise tables tiling planes mask fused attach",
+    "tensors": "tracing noise tables tiling planes mask fused attach opening",
     "layers": "layers baselines augmented attribution adaptive",
     "applying": "families probing matching applied applying",
     "engine": "engine",

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from autodropout.attach import Attachment
 from autodropout.errors import ApplyError, UsageError
 from autodropout.policy import Policy
+from autodropout.site import Closing
 
 Existing = Literal["keep", "off"]
 """What becomes of the dropout that a model already has."""
@@ -48,7 +49,7 @@ class Applied(Generic[LayerT]):
         policy: What was applied; None where it was no policy.
         layers: Site to the layer that acts there. A pattern's second draw on the shortcut branch of
             its block stands under the site's name with ``":shortcut"`` behind it.
-        attachments: How the layers were put there.
+        attachments: What gives the model back as it was, in the order in which it was changed.
         silenced: Name of each dropout module of the model's own that was silenced, to its rate before
             that; None where the model's own dropout was left alone.
         seed: The seed of ``apply``; None for draws from the default generator.
@@ -59,7 +60,7 @@ class Applied(Generic[LayerT]):
         model: nn.Module,
         policy: Policy | None,
         layers: Mapping[str, LayerT],
-        attachments: Sequence[Attachment],
+        attachments: Sequence[Closing],
         silenced: Mapping[str, float] | None,
         seed: int | None,
     ) -> None:
@@ -172,8 +173,8 @@ class Applied(Generic[LayerT]):
             return
         self._removed = True
         self._set_strengths()
-        for attachment in self._attachments:
-            attachment.detach()
+        for attachment in reversed(self._attachments):
+            attachment.close()
         for name, rate in (self._silenced or {}).items():
             self._model.get_submodule(name).p = rate  # type: ignore[assignment]
         self._watch.remove()
@@ -204,7 +205,13 @@ class Applied(Generic[LayerT]):
     def _frozen_sites(self) -> tuple[str, ...]:
         if not self._model.training:
             return ()
-        return tuple(name for name, layer in self.layers.items() if not layer.training)
+        frozen = {
+            id(module)
+            for attachment in self._attachments
+            if isinstance(attachment, Attachment) and not attachment.module.training
+            for module in attachment.child.modules()
+        }
+        return tuple(name for name, layer in self.layers.items() if not layer.training or id(layer) in frozen)
 
     def _set_strengths(self) -> None:
         strength = 1.0 if self.policy is None else self.policy.strength(self._progress)

@@ -1,7 +1,7 @@
 """A policy onto any model: what may be touched, what would be, and doing it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from autodropout.applied import Applied as Applied
 from autodropout.applied import Existing
-from autodropout.attach import CHILD, Attachment, attach
+from autodropout.attach import CHILD, Attachment, OnChannels, attach
 from autodropout.conv_space import ConvSpace
 from autodropout.errors import ApplyError, SiteError, UsageError
 from autodropout.families import find_sites
@@ -19,8 +19,11 @@ from autodropout.matching import Match as Match
 from autodropout.matching import Matches as Matches
 from autodropout.matching import match as match
 from autodropout.matching import sites as sites
+from autodropout.opening import open_places
+from autodropout.pattern import Pattern
 from autodropout.policy import ROLES, Policy
-from autodropout.probing import map_size, output_shapes
+from autodropout.probing import map_size, site_shapes
+from autodropout.site import Layout, Opening
 from autodropout.token_space import TokenSpace
 
 _OWN_DROPOUT = (
@@ -68,12 +71,18 @@ def apply(
     if existing not in ("keep", "off"):
         raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
     _check_model(model)
-    layers, places = _layers(match(model, policy), seed)
+    matches = match(model, policy)
+    layers, places = _layers(matches, seed)
     with ExitStack() as undo:
-        attachments = [_attached(model, place, names, layers, undo) for place, names in places.items()]
+        closings = list(open_places(model, _openings(matches)))
+        for closing in closings:
+            undo.callback(closing.close)
+        for place, children in places.items():
+            closings.append(_attached(model, place, children))
+            undo.callback(closings[-1].close)
         silenced = _silenced(model) if existing == "off" else None
         undo.pop_all()
-    return Applied(model, policy, layers, attachments, silenced, seed)
+    return Applied(model, policy, layers, closings, silenced, seed)
 
 
 def space_for(model: nn.Module, example_input: object) -> ConvSpace | TokenSpace:
@@ -93,12 +102,12 @@ def space_for(model: nn.Module, example_input: object) -> ConvSpace | TokenSpace
         SiteError: The model has neither.
     """
     found = find_sites(model)
-    shapes = output_shapes(model, [site.name for site in found], example_input)
-    shortcuts = {site.shortcut for site in found}
+    shapes = site_shapes(model, found, example_input)
+    shortcuts = {site.shortcut for site in found if site.shortcut}
     sizes = {
         site.name: size
         for site in found
-        if site.name not in shortcuts
+        if not _is_within(site.name, shortcuts)
         and (size := map_size(site, shapes.get(site.name))) not in (None, (1, 1))
     }
     if sizes:
@@ -113,30 +122,45 @@ def space_for(model: nn.Module, example_input: object) -> ConvSpace | TokenSpace
     return TokenSpace(sites=[role for role in ROLES if role in roles])
 
 
-def _layers(matches: Matches, seed: int | None) -> tuple[dict[str, PatternDropout], dict[str, list[str]]]:
-    """Return the layers by name, and for each module that receives some, their names in order."""
-    layers: dict[str, PatternDropout] = {}
-    places: dict[str, list[str]] = {}
+def _is_within(name: str, places: Iterable[str]) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
 
-    def put(name: str, place: str, found: Match) -> None:
-        layers[name] = PatternDropout(found.pattern, layout=found.site.layout, site=name, seed=seed)
-        places.setdefault(place, []).append(name)
+
+def _openings(matches: Matches) -> Iterator[Opening]:
+    for found in matches:
+        yield from found.site.openings
+        if found.shortcut is not None:
+            yield from found.site.shortcut_openings
+
+
+def _layers(
+    matches: Matches, seed: int | None
+) -> tuple[dict[str, PatternDropout], dict[str, list[nn.Module]]]:
+    """Return the layers by name, and for each module that receives some, what it receives in order."""
+    layers: dict[str, PatternDropout] = {}
+    places: dict[str, list[nn.Module]] = {}
+
+    def put(name: str, pattern: Pattern, layout: Layout) -> PatternDropout:
+        layers[name] = PatternDropout(pattern, layout=layout, site=name, seed=seed)
+        return layers[name]
 
     for found in matches:
-        put(found.site.name, found.site.name, found)
+        site = found.site
+        layer: nn.Module = put(site.name, found.pattern, site.layout)
+        if site.channels is not None:
+            layer = OnChannels(layer, site.channels, site.name)
+        places.setdefault(site.module_name, []).append(layer)
     for found in matches:
         if found.shortcut is not None:
-            put(f"{found.site.name}:shortcut", found.shortcut, found)
+            layout = found.site.shortcut_layout or found.site.layout
+            layer = put(f"{found.site.name}:shortcut", found.pattern, layout)
+            places.setdefault(found.shortcut, []).append(layer)
     return layers, places
 
 
-def _attached(
-    model: nn.Module, place: str, names: Sequence[str], layers: dict[str, PatternDropout], undo: ExitStack
-) -> Attachment:
+def _attached(model: nn.Module, place: str, children: Sequence[nn.Module]) -> Attachment:
     device = _device(model.get_submodule(place)) or _device(model)
-    attachment = attach(model, place, [layers[name].to(device) for name in names])
-    undo.callback(attachment.detach)
-    return attachment
+    return attach(model, place, [child.to(device) for child in children])
 
 
 def _device(module: nn.Module) -> torch.device | None:

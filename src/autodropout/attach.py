@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from autodropout.errors import ApplyError, SiteError
+from autodropout.errors import ApplyError, ShapeError, SiteError
 
 CHILD = "_autodropout"
 """Reserved name of the child module that a site receives."""
@@ -19,12 +20,44 @@ class Attachment:
     """What ``attach`` did; a deep copy or pickle of the whole model carries it along."""
 
     module: nn.Module
+    child: nn.Module
     handle: RemovableHandle
 
-    def detach(self) -> None:
+    def close(self) -> None:
         """Take hook and child away; nothing of them remains. May be called twice."""
         self.handle.remove()
         self.module._modules.pop(CHILD, None)
+
+
+class OnChannels(nn.Module):
+    """Lets a module act on the channels [start, stop) of its input's last axis; the rest passes.
+
+    Args:
+        inner: The module.
+        channels: (start, stop).
+        site: For errors.
+    """
+
+    def __init__(self, inner: nn.Module, channels: tuple[int, int], site: str) -> None:
+        super().__init__()
+        self.inner = inner
+        self.channels = channels
+        self.site = site
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Map (..., C) to the same shape.
+
+        Raises:
+            ShapeError: There are fewer than ``stop`` channels.
+        """
+        start, stop = self.channels
+        if h.shape[-1] < stop:
+            raise ShapeError(
+                f'site "{self.site}" is the channels {start} to {stop} of a hidden state of shape '
+                f"{tuple(h.shape)}, which has fewer"
+            )
+        before, own, after = h[..., :start], h[..., start:stop], h[..., stop:]
+        return torch.cat([before, self.inner(own), after], dim=-1)
 
 
 def attach(model: nn.Module, site: str, children: Sequence[nn.Module]) -> Attachment:
@@ -49,7 +82,7 @@ def attach(model: nn.Module, site: str, children: Sequence[nn.Module]) -> Attach
         raise ApplyError(f'site "{site}" already has a pattern; remove() what was applied before')
     child = children[0] if len(children) == 1 else nn.Sequential(*children)
     module.add_module(CHILD, child.train(module.training))
-    return Attachment(module, module.register_forward_hook(_call_child))
+    return Attachment(module, child, module.register_forward_hook(_call_child))
 
 
 def named_module(model: nn.Module, name: str) -> nn.Module:

@@ -13,7 +13,7 @@ from autodropout.families import find_sites
 from autodropout.layers import LAYOUTS_OF, pattern_text
 from autodropout.pattern import ConvPattern, Pattern
 from autodropout.policy import Policy
-from autodropout.probing import map_size, output_shapes
+from autodropout.probing import map_size, site_shapes
 from autodropout.site import Site
 
 _NUM_SHOWN = 8
@@ -25,7 +25,7 @@ class Match:
 
     Attributes:
         site: The site.
-        module: Class name of the module whose output it is.
+        module: Class name of the module that bears its name, or else of the one whose output it is.
         key: The policy's key that claims it.
         pattern: What is dropped there.
         shortcut: Module whose output gets a second draw of the pattern (``residual``); None for none.
@@ -99,41 +99,65 @@ def match(model: nn.Module, policy: Policy, *, example_input: object = None) -> 
         raise SiteError(_unmatched_text(model, found, unmatched[0]))
     shapes: Mapping[str, Sequence[int]] = {}
     if example_input is not None:
-        shapes = output_shapes(model, [site.name for site, _ in claimed], example_input)
+        shapes = site_shapes(model, [site for site, _ in claimed], example_input)
+    acting = _acting_on_shortcuts(claimed, policy)
     return Matches(
-        _match(model, site, key, policy.sites[key], map_size(site, shapes.get(site.name)))
+        _match(model, site, key, policy.sites[key], shortcut=site.name in acting, shape=shapes.get(site.name))
         for site, key in claimed
     )
 
 
-def _match(model: nn.Module, site: Site, key: str, pattern: Pattern, size: tuple[int, int] | None) -> Match:
+def _match(
+    model: nn.Module,
+    site: Site,
+    key: str,
+    pattern: Pattern,
+    *,
+    shortcut: bool,
+    shape: Sequence[int] | None,
+) -> Match:
     if site.layout not in LAYOUTS_OF[type(pattern)]:
         kind = next(kind for kind, layouts in LAYOUTS_OF.items() if site.layout in layouts)
         raise SiteError(
             f'site "{site.name}" has layout {site.layout} and takes a {kind.__name__}; '
             f"the policy's key {key!r} has a {type(pattern).__name__}"
         )
+    size = map_size(site, shape)
     return Match(
         site=site,
-        module=type(model.get_submodule(site.name)).__name__,
+        module=_class_name(model, site),
         key=key,
         pattern=pattern,
-        shortcut=_shortcut(site, pattern),
+        shortcut=site.shortcut if shortcut else None,
         size=size,
         drop_rate=_drop_rate(pattern, size),
     )
 
 
-def _shortcut(site: Site, pattern: Pattern) -> str | None:
-    if pattern.off or not (isinstance(pattern, ConvPattern) and pattern.residual):
-        return None
-    if site.shortcut is None:
-        raise SiteError(
-            f'site "{site.name}": the pattern has residual=True, but no module is known on the '
-            "shortcut of its block; set residual=False there, or put an nn.Identity on the shortcut and name "
-            "it in the block's autodropout_sites() (see autodropout.site.Site)"
-        )
-    return site.shortcut
+def _class_name(model: nn.Module, site: Site) -> str:
+    """Return whose output it is, as people know it: the norm, not the drop slot inside it."""
+    modules = dict(model.named_modules())
+    for name in (site.name, site.module_name, *(opening.place for opening in site.openings)):
+        if name in modules:
+            return type(modules[name]).__name__
+    raise SiteError(f'site "{site.name}": the model has no module "{site.module_name}"')
+
+
+def _acting_on_shortcuts(claimed: Sequence[tuple[Site, str]], policy: Policy) -> set[str]:
+    """Return the sites whose pattern acts on a shortcut, too: the last one in each block that wants it."""
+    last: dict[str, str] = {}
+    for site, key in claimed:
+        pattern = policy.sites[key]
+        if pattern.off or not (isinstance(pattern, ConvPattern) and pattern.residual):
+            continue
+        if site.shortcut is None:
+            raise SiteError(
+                f'site "{site.name}": the pattern has residual=True, but no module is known on the '
+                "shortcut of its block; set residual=False there, or put an nn.Identity on the shortcut and "
+                "name it in the block's autodropout_sites() (see autodropout.site.Site)"
+            )
+        last[site.name if site.block is None else f"block {site.block}"] = site.name
+    return set(last.values())
 
 
 def _drop_rate(pattern: Pattern, size: tuple[int, int] | None) -> float | None:

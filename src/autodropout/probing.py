@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from autodropout.errors import UsageError
+from autodropout.opening import opened
 from autodropout.site import Site
 
 
@@ -46,6 +47,38 @@ def output_shapes(
         for handle in handles:
             handle.remove()
     return shapes
+
+
+def site_shapes(
+    model: nn.Module, sites: Sequence[Site], example_input: object
+) -> Mapping[str, tuple[int, ...]]:
+    """Run the model once, with the sites' places open, and return the shapes at the sites.
+
+    Args:
+        model: The model; it is as it was afterwards.
+        sites: Sites of it.
+        example_input: A tensor, a tuple of arguments, or a dict of keyword arguments.
+
+    Returns:
+        Name of the site to shape; sites that evaluation does not reach are missing.
+
+    Raises:
+        UsageError: The model does not take the example.
+    """
+    with opened(model, [opening for site in sites for opening in site.openings]):
+        shapes = output_shapes(model, sorted({site.module_name for site in sites}), example_input)
+    return {
+        site.name: _within_channels(site, shapes[site.module_name])
+        for site in sites
+        if site.module_name in shapes
+    }
+
+
+def _within_channels(site: Site, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if site.channels is None:
+        return shape
+    start, stop = site.channels
+    return (*shape[:-1], stop - start)
 
 
 def map_size(site: Site, shape: Sequence[int] | None) -> tuple[int, int] | None:

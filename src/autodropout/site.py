@@ -1,8 +1,8 @@
 """Where a pattern may act: a named module, what its output looks like, and what it is part of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from autodropout.errors import SiteError
 from autodropout.policy import ROLES
@@ -14,19 +14,51 @@ Layout = Literal["NCHW", "NHWC", "NTC", "TNC"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
+class Closing(Protocol):
+    """What gives a place back as it was; deep copies and pickles of the model carry it along."""
+
+    def close(self) -> None:
+        """Undo. May be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What must be done to a module before a site can be reached.
+
+    Attributes:
+        place: Dotted name of the module.
+        open: Does it to that module and returns what undoes it: a top-level function, or an instance of
+            a frozen dataclass, so that equal openings compare equal. The module's output in evaluation
+            must stay as it is.
+    """
+
+    place: str
+    open: Callable[[Any], Closing]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """A place whose output a pattern may touch.
 
     Attributes:
-        name: Dotted name of the module whose output it is.
+        name: What policies call it: the dotted name of the module whose output it is, or a name of its
+            own where ``module`` is given.
         layout: Axes of that output.
         role: Its part in a Transformer, such as ``"query"``; None if it has none.
         shortcut: Dotted name of the module whose output is the shortcut branch of the site's block; None
-            if the block has no shortcut or no module stands on it.
+            if the block has no shortcut or it cannot be reached.
+        module: Dotted name of the module whose output it is, where that is not ``name``: several sites
+            may share one module, as query, key and value of a fused projection do.
+        channels: The site is only the channels [start, stop) of the output's last axis; None is all.
+        openings: What must be done before the site can be reached. Its module may come into being then.
+        shortcut_openings: The same for the shortcut; done only where it is used.
+        shortcut_layout: Axes of the shortcut's output; None means those of the site.
+        block: Dotted name of the enclosing block. Of several sites in one block whose patterns have
+            ``residual``, only the last one's acts on the shortcut. None: each acts there by itself.
 
     Raises:
-        SiteError: The layout or the role is unknown.
+        SiteError: A layout or the role is unknown, or the channels are no range of the last axis.
 
     Example:
         >>> Site(name="block1.bn2", layout="NCHW", shortcut="block1.shortcut").role is None
@@ -37,14 +69,43 @@ class Site:
     layout: Layout
     role: str | None = None
     shortcut: str | None = None
+    module: str | None = None
+    channels: tuple[int, int] | None = None
+    openings: tuple[Opening, ...] = ()
+    shortcut_openings: tuple[Opening, ...] = ()
+    shortcut_layout: Layout | None = None
+    block: str | None = None
 
     def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise SiteError(
-                f'site "{self.name}" has layout {self.layout!r}; expected one of {", ".join(LAYOUTS)}'
-            )
+        for layout in (self.layout, self.shortcut_layout or self.layout):
+            if layout not in LAYOUTS:
+                raise SiteError(
+                    f'site "{self.name}" has layout {layout!r}; expected one of {", ".join(LAYOUTS)}'
+                )
         if self.role is not None and self.role not in ROLES:
             raise SiteError(f'site "{self.name}" has role {self.role!r}; expected one of {", ".join(ROLES)}')
+        if self.channels is not None:
+            self._check_channels()
+
+    @property
+    def module_name(self) -> str:
+        """Dotted name of the module whose output it is."""
+        return self.name if self.module is None else self.module
+
+    def _check_channels(self) -> None:
+        match self.channels:
+            case (int(start), int(stop)) if 0 <= start < stop:
+                pass
+            case _:
+                raise SiteError(
+                    f'site "{self.name}" has channels {self.channels!r}; expected (start, stop) with '
+                    "0 <= start < stop"
+                )
+        if self.layout == "NCHW":
+            raise SiteError(
+                f'site "{self.name}" has channels {self.channels} and layout NCHW; channels are a range of '
+                "the last axis, which must be C"
+            )
 
 
 @runtime_checkable

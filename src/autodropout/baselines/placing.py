@@ -25,7 +25,7 @@ class Placed:
     def remove(self) -> None:
         """Take the modules away; the model is as it was. May be called twice."""
         for attachment in self._attachments:
-            attachment.detach()
+            attachment.close()
 
     def __enter__(self) -> Self:
         return self
@@ -72,6 +72,6 @@ def on_sites(model: nn.Module, sites: Sequence[str | Site], factory: Callable[[i
             attachments.append(attach(model, name, [module]))
     except BaseException:
         for attachment in attachments:
-            attachment.detach()
+            attachment.close()
         raise
     return Placed(modules, attachments)

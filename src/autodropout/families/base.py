@@ -7,7 +7,7 @@ from torch import nn
 
 from autodropout.attach import CHILD, named_module
 from autodropout.errors import SiteError
-from autodropout.site import Site
+from autodropout.site import Opening, Site
 
 Adapter = Callable[[nn.Module], Sequence[Site] | None]
 """From a module to the sites inside it, by names relative to it; None: not of this family."""
@@ -25,7 +25,7 @@ def walk(model: nn.Module, adapters: Sequence[Adapter]) -> tuple[Site, ...]:
     """
     sites = tuple(site for site in _walk(model, "", adapters, set()) if site.name)
     for site in sites:
-        for name in filter(None, (site.name, site.shortcut)):
+        for name in _needed(site):
             named_module(model, name)
     names = [site.name for site in sites]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -43,13 +43,37 @@ def _walk(module: nn.Module, name: str, adapters: Sequence[Adapter], seen: set[n
             yield from (_within(name, site) for site in answer)
             return
     for child_name, child in module.named_children():
-        if child_name != CHILD:
+        if not child_name.startswith(CHILD):
             yield from _walk(child, f"{name}.{child_name}" if name else child_name, adapters, seen)
 
 
+def _needed(site: Site) -> Iterator[str]:
+    """Names of modules that must exist before anything is opened."""
+    yield from (opening.place for opening in (*site.openings, *site.shortcut_openings))
+    if not site.openings:
+        yield site.module_name
+    if site.shortcut is not None and not (site.openings or site.shortcut_openings):
+        yield site.shortcut
+
+
 def _within(prefix: str, site: Site) -> Site:
-    shortcut = None if site.shortcut is None else _joined(prefix, site.shortcut)
-    return replace(site, name=_joined(prefix, site.name), shortcut=shortcut)
+    return replace(
+        site,
+        name=_joined(prefix, site.name),
+        shortcut=_joined_if(prefix, site.shortcut),
+        module=_joined_if(prefix, site.module),
+        block=_joined_if(prefix, site.block),
+        openings=tuple(_opening_within(prefix, opening) for opening in site.openings),
+        shortcut_openings=tuple(_opening_within(prefix, opening) for opening in site.shortcut_openings),
+    )
+
+
+def _opening_within(prefix: str, opening: Opening) -> Opening:
+    return replace(opening, place=_joined(prefix, opening.place))
+
+
+def _joined_if(prefix: str, name: str | None) -> str | None:
+    return None if name is None else _joined(prefix, name)
 
 
 def _joined(prefix: str, name: str) -> str:
