@@ -14,9 +14,10 @@ from autodropout.layers import LAYOUTS_OF, pattern_text
 from autodropout.pattern import ConvPattern, Pattern
 from autodropout.policy import Policy
 from autodropout.probing import map_size, site_shapes
-from autodropout.site import Site
+from autodropout.site import Layout, Site
 
 _NUM_SHOWN = 8
+_NUM_AXES: Mapping[Layout, int] = {"NCHW": 4, "NHWC": 4, "TNC": 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,7 @@ def _match(
             f'site "{site.name}" has layout {site.layout} and takes a {kind.__name__}; '
             f"the policy's key {key!r} has a {type(pattern).__name__}"
         )
+    _check_axes(site, shape)
     size = map_size(site, shape)
     return Match(
         site=site,
@@ -132,6 +134,14 @@ def _match(
         size=size,
         drop_rate=_drop_rate(pattern, size),
     )
+
+
+def _check_axes(site: Site, shape: Sequence[int] | None) -> None:
+    if shape is not None and _NUM_AXES.get(site.layout, len(shape)) != len(shape):
+        raise SiteError(
+            f'site "{site.name}" has layout {site.layout}, but its output has shape {tuple(shape)}; leave it '
+            "out of the policy, or give the layout that it has with layouts="
+        )
 
 
 def _class_name(model: nn.Module, site: Site) -> str:

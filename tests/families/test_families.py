@@ -1,6 +1,4 @@
 import pytest
-import torch
-import torchvision
 from torch import nn
 
 from autodropout.errors import SiteError
@@ -59,16 +57,3 @@ def test_the_first_adapter_that_answers_rules():
     model = nn.Sequential(nn.ReLU())
     adapters = (lambda m: None, lambda m: [Site(name="0", layout="NTC")], lambda m: [])
     assert walk(model, adapters) == (Site(name="0", layout="NTC"),)
-
-
-@pytest.mark.parametrize(("build", "norms"), [("resnet18", 2), ("resnet50", 3)])
-def test_torchvision_resnets_know_their_projections(build, norms):
-    with torch.device("meta"):
-        model = getattr(torchvision.models, build)()
-    sites = {site.name: site.shortcut for site in find_sites(model)}
-    assert list(sites) == [name for name, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)]
-    assert sites["bn1"] is None
-    for norm in range(1, norms + 1):
-        assert sites[f"layer2.0.bn{norm}"] == "layer2.0.downsample.1"
-        assert sites[f"layer2.1.bn{norm}"] is None
-    assert sites["layer2.0.downsample.1"] is None

@@ -7,11 +7,16 @@ and does not enter a module that one of them has answered for.
 
 from torch import nn
 
-from autodropout.families import generic, ours, torchvision
+from autodropout.families import generic, ours, timm_conv, torchvision
 from autodropout.families.base import Adapter, walk
 from autodropout.site import Site
 
-ADAPTERS: tuple[Adapter, ...] = (ours.sites_of, torchvision.sites_of, generic.sites_of)
+ADAPTERS: tuple[Adapter, ...] = (
+    ours.sites_of,
+    torchvision.sites_of,
+    timm_conv.sites_of,
+    generic.sites_of,
+)
 
 
 def find_sites(model: nn.Module) -> tuple[Site, ...]:

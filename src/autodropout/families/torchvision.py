@@ -1,27 +1,21 @@
-"""torchvision's ResNets, ResNeXts and wide ResNets: blocks whose shortcut is a projection.
+"""torchvision's ConvNets: residual blocks, with the shortcut of each."""
 
-A block without one adds its input itself; no module stands there, so that branch cannot be reached.
-"""
+from autodropout.families.blocks import Block, adapter
 
-import sys
-from collections.abc import Sequence
+_SUM = Block(without="sum", only_if="use_res_connect")
 
-from torch import nn
-
-from autodropout.site import Site
-
-
-def sites_of(module: nn.Module) -> Sequence[Site] | None:
-    """Return the batch normalisations of a residual block, with the projection on its shortcut."""
-    resnet = sys.modules.get("torchvision.models.resnet")  # a model of its cannot exist before the import
-    if resnet is None or not isinstance(module, resnet.BasicBlock | resnet.Bottleneck):
-        return None
-    shortcut = _last(module.downsample) if isinstance(module.downsample, nn.Sequential) else None
-    names = [name for name, child in module.named_modules() if isinstance(child, nn.BatchNorm2d)]
-    return tuple(
-        Site(name=name, layout="NCHW", shortcut=None if name == shortcut else shortcut) for name in names
-    )
-
-
-def _last(downsample: nn.Sequential) -> str:
-    return f"downsample.{len(downsample) - 1}"
+sites_of = adapter(
+    {
+        "torchvision.models.resnet.BasicBlock": Block(shortcut="downsample", without="tested"),
+        "torchvision.models.resnet.Bottleneck": Block(shortcut="downsample", without="tested"),
+        "torchvision.models.regnet.ResBottleneckBlock": Block(shortcut="proj", without="tested"),
+        "torchvision.models.efficientnet.MBConv": _SUM,
+        "torchvision.models.efficientnet.FusedMBConv": _SUM,
+        "torchvision.models.mobilenetv2.InvertedResidual": _SUM,
+        "torchvision.models.mobilenetv3.InvertedResidual": _SUM,
+        "torchvision.models.mnasnet._InvertedResidual": Block(without="sum", only_if="apply_residual"),
+        "torchvision.models.convnext.CNBlock": Block(without="sum", maps_last=("block.2",)),
+        "torchvision.models.maxvit.MBConv": Block(shortcut="proj"),
+    }
+)
+"""Return the norms of a residual block; None where the module is none."""

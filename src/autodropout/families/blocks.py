@@ -1,0 +1,109 @@
+"""Residual blocks: how the shortcut of each known class is reached."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from torch import nn
+
+from autodropout.families.norms import full_name, is_map_norm, norm_site, norms_within
+from autodropout.opening import SHORTCUT, IdentityAt, sum_shortcut
+from autodropout.site import Opening, Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """What is known about a class of residual blocks.
+
+    Attributes:
+        shortcut: Attribute that holds the module on the shortcut; None if the class has none.
+        without: What the shortcut is where there is no such module. ``"nothing"``: there is none.
+            ``"tested"``: the input itself, and the forward pass tests the attribute for None, so that an
+            ``nn.Identity`` may stand there. ``"sum"``: the input itself, and the block is exactly f(x) + x.
+        only_if: Attribute that says whether the block has a shortcut; None if it always has.
+        maps_last: Names of norms inside whose output is (N, H, W, C); not those that are another norm.
+    """
+
+    shortcut: str | None = None
+    without: Literal["nothing", "tested", "sum"] = "nothing"
+    only_if: str | None = None
+    maps_last: tuple[str, ...] = ()
+
+
+def adapter(blocks: Mapping[str, Block]) -> Callable[[nn.Module], Sequence[Site] | None]:
+    """Return an adapter for blocks.
+
+    Args:
+        blocks: Full name of the class whose ``forward`` runs, to what is known about it. A subclass that
+            has no forward of its own counts as its parent, one that has as unknown.
+    """
+
+    def sites_of(module: nn.Module) -> Sequence[Site] | None:
+        block = blocks.get(_forward_of(type(module)))
+        return None if block is None else sites_of_block(module, block)
+
+    return sites_of
+
+
+def sites_of_block(module: nn.Module, block: Block) -> Sequence[Site]:
+    """Return the norms inside a residual block, each with the way to the block's shortcut.
+
+    Norms on the shortcut itself have none.
+
+    Args:
+        module: The block.
+        block: What is known about its class.
+    """
+    shortcut, openings = _shortcut(module, block)
+    branch = None if shortcut is None else block.shortcut
+
+    def with_shortcut(site: Site) -> Site:
+        if shortcut is None or _is_within(site.name, branch):
+            return site
+        return replace(site, shortcut=shortcut, shortcut_openings=openings, shortcut_layout="NCHW", block="")
+
+    return tuple(with_shortcut(site) for site in _norms(module, block))
+
+
+def _norms(module: nn.Module, block: Block) -> Iterator[Site]:
+    last = {name: child for name in block.maps_last if (child := _last_norm(module, name)) is not None}
+    order = [name for name, _ in module.named_modules()]
+    sites = [*norms_within(module), *(norm_site(child, name, "NHWC") for name, child in last.items())]
+    yield from sorted(sites, key=lambda site: order.index(site.name))
+
+
+def _last_norm(module: nn.Module, name: str) -> nn.Module | None:
+    child = dict(module.named_modules()).get(name)
+    return None if child is None or isinstance(child, nn.Identity) or is_map_norm(child) else child
+
+
+def _shortcut(module: nn.Module, block: Block) -> tuple[str | None, tuple[Opening, ...]]:
+    """Return the name of the module on the shortcut and what makes it reachable."""
+    attributes: Mapping[str, Any] = {**vars(module), **module._modules}
+    if block.only_if is not None and not attributes.get(block.only_if):
+        return None, ()
+    branch = None if block.shortcut is None else attributes.get(block.shortcut)
+    match block.without:
+        case _ if branch is not None and block.shortcut is not None:
+            return _end_of(branch, block.shortcut), ()
+        case "tested" if block.shortcut is not None:
+            return block.shortcut, (Opening(place="", open=IdentityAt(block.shortcut)),)
+        case "sum":
+            return SHORTCUT, (Opening(place="", open=sum_shortcut),)
+        case _:
+            return None, ()
+
+
+def _end_of(branch: nn.Module, name: str) -> str | None:
+    """Return the module that makes a branch's output: a container's last one."""
+    if not isinstance(branch, nn.Sequential):
+        return name
+    return f"{name}.{list(branch._modules)[-1]}" if len(branch) else None
+
+
+def _forward_of(kind: type) -> str:
+    return next((full_name(one) for one in kind.__mro__ if "forward" in vars(one)), "")
+
+
+def _is_within(name: str, branch: str | None) -> bool:
+    return branch is not None and (name == branch or name.startswith(f"{branch}."))
