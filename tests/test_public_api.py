@@ -35,7 +35,7 @@ SIGNATURES = {
         "off=0.5"
     ),
     "Trial": ("*, id, kind, tokens, policy, log_prob, seed, state, attempt, update, result, reward, error"),
-    "apply": "model, policy, *, existing='keep', seed=None",
+    "apply": "model, policy, *, existing='keep', seed=None, layouts=None",
     "compare": (
         "evaluate, arms, *, seeds=10, baselines=None, figure=None, higher_is_better=True, workers=2, "
         "out=None, executor='local', devices=None, seed=0, timeout=None, max_attempts=3, floor=None, "
@@ -43,14 +43,14 @@ SIGNATURES = {
     ),
     "conv_keep": "pattern, shape, generator=None, device=None",
     "drop": "h, keep",
-    "match": "model, policy, *, example_input=None",
+    "match": "model, policy, *, example_input=None, layouts=None",
     "search": (
         "evaluate, space, *, trials=512, searcher='reinforce', workers=2, out=None, seed=0, "
         "executor='local', devices=None, capacity=None, batch=None, timeout=None, max_attempts=3, "
         "floor=None, confirm=Confirmation(top=8, seeds=4), task=None, on_event=unheard"
     ),
-    "sites": "model",
-    "space_for": "model, example_input",
+    "sites": "model, *, layouts=None",
+    "space_for": "model, example_input, *, layouts=None",
     "token_keep": "pattern, shape, generator=None, device=None",
 }
 SPACE = "cardinalities choices decode encode key live parents sample searches_schedule site_choices to_json"

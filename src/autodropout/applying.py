@@ -11,16 +11,16 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from autodropout.applied import Applied as Applied
 from autodropout.applied import Existing
 from autodropout.attach import CHILD, Attachment, OnChannels, attach
+from autodropout.choosing import NO_SITES_REMEDY, Layouts, all_sites
 from autodropout.conv_space import ConvSpace
 from autodropout.errors import ApplyError, SiteError, UsageError
-from autodropout.families import find_sites
-from autodropout.layers import PatternDropout
+from autodropout.layers import LAYOUTS_OF, PatternDropout
 from autodropout.matching import Match as Match
 from autodropout.matching import Matches as Matches
 from autodropout.matching import match as match
 from autodropout.matching import sites as sites
 from autodropout.opening import open_places
-from autodropout.pattern import Pattern
+from autodropout.pattern import Pattern, TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.probing import map_size, site_shapes
 from autodropout.site import Layout, Opening
@@ -37,7 +37,12 @@ _OWN_DROPOUT = (
 
 
 def apply(
-    model: nn.Module, policy: Policy, *, existing: Existing = "keep", seed: int | None = None
+    model: nn.Module,
+    policy: Policy,
+    *,
+    existing: Existing = "keep",
+    seed: int | None = None,
+    layouts: Layouts | None = None,
 ) -> Applied[PatternDropout]:
     """Let a policy act on a model in training, in place.
 
@@ -53,6 +58,7 @@ def apply(
         seed: None draws masks from the device's default generator, as ``nn.Dropout`` does. A number
             makes each a pure function of (seed, data-parallel rank, site, step); set ``step`` of what is
             returned before each micro-batch.
+        layouts: Further sites: name or glob of modules to the axes of their outputs, see ``sites``.
 
     Returns:
         A handle that steers and removes; also a context manager.
@@ -71,7 +77,7 @@ def apply(
     if existing not in ("keep", "off"):
         raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
     _check_model(model)
-    matches = match(model, policy)
+    matches = match(model, policy, layouts=layouts)
     layers, places = _layers(matches, seed)
     with ExitStack() as undo:
         closings = list(open_places(model, _openings(matches)))
@@ -85,7 +91,9 @@ def apply(
     return Applied(model, policy, layers, closings, silenced, seed)
 
 
-def space_for(model: nn.Module, example_input: object) -> ConvSpace | TokenSpace:
+def space_for(
+    model: nn.Module, example_input: object, *, layouts: Layouts | None = None
+) -> ConvSpace | TokenSpace:
     """Return the standard space over a model's own sites.
 
     A model with feature maps gets a ConvSpace: each site with the size of its map, ``residual`` where
@@ -97,11 +105,13 @@ def space_for(model: nn.Module, example_input: object) -> ConvSpace | TokenSpace
         model: Any module.
         example_input: What the model is called with: a tensor, a tuple of arguments, or a dict of
             keyword arguments. It runs once, in evaluation mode and without gradients.
+        layouts: Further sites: name or glob of modules to the axes of their outputs, see ``sites``. Of
+            sequences they are searched under their own names, beside the roles.
 
     Raises:
         SiteError: The model has neither.
     """
-    found = find_sites(model)
+    found = all_sites(model, layouts)
     shapes = site_shapes(model, found, example_input)
     shortcuts = {site.shortcut for site in found if site.shortcut}
     sizes = {
@@ -114,12 +124,11 @@ def space_for(model: nn.Module, example_input: object) -> ConvSpace | TokenSpace
         residual = [site.name for site in found if site.name in sizes and site.shortcut]
         return ConvSpace(sites={name: size for name, size in sizes.items() if size}, residual=residual)
     roles = {site.role for site in found}
-    if not roles - {None}:
-        raise SiteError(
-            "the model has no feature maps and no roles to search over; give it or its blocks a method "
-            "autodropout_sites() that describes them (see autodropout.site.HasSites)"
-        )
-    return TokenSpace(sites=[role for role in ROLES if role in roles])
+    named = [site.name for site in found if site.role is None and site.layout in LAYOUTS_OF[TokenPattern]]
+    keys = [*(role for role in ROLES if role in roles), *named]
+    if not keys:
+        raise SiteError(f"the model has no feature maps and no roles to search over; {NO_SITES_REMEDY}")
+    return TokenSpace(sites=keys)
 
 
 def _is_within(name: str, places: Iterable[str]) -> bool:

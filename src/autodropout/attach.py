@@ -77,7 +77,7 @@ def attach(model: nn.Module, site: str, children: Sequence[nn.Module]) -> Attach
     """
     module = named_module(model, site)
     if isinstance(module, CONTAINERS):
-        raise SiteError(_container_text(model, site))
+        raise SiteError(container_text(model, site))
     if CHILD in module._modules:
         raise ApplyError(f'site "{site}" already has a pattern; remove() what was applied before')
     child = children[0] if len(children) == 1 else nn.Sequential(*children)
@@ -102,7 +102,8 @@ def _call_child(module: nn.Module, _: object, output: object) -> object:
     return module.get_submodule(CHILD)(output) if module.training else output
 
 
-def _container_text(model: nn.Module, site: str) -> str:
+def container_text(model: nn.Module, site: str) -> str:
+    """Say that a site is a container, and which module inside to name instead."""
     container = named_module(model, site)
     inside = [f"{site}.{name}" for name, child in container.named_modules() if _is_layer(name, child)]
     instead = (

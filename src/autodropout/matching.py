@@ -1,22 +1,20 @@
 """Which sites a model has, and which pattern of a policy each of them gets."""
 
 import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from autodropout.attach import CONTAINERS
+from autodropout.choosing import NO_SITES_REMEDY, Layouts, all_sites, glob_matches, listed
 from autodropout.errors import SiteError, UsageError
-from autodropout.families import find_sites
 from autodropout.layers import LAYOUTS_OF, pattern_text
 from autodropout.pattern import ConvPattern, Pattern
 from autodropout.policy import Policy
 from autodropout.probing import map_size, site_shapes
 from autodropout.site import Layout, Site
 
-_NUM_SHOWN = 8
 _NUM_AXES: Mapping[Layout, int] = {"NCHW": 4, "NHWC": 4, "TNC": 3}
 
 
@@ -58,16 +56,31 @@ class Matches(tuple[Match, ...]):
         return "\n".join(line.rstrip() for line in lines)
 
 
-def sites(model: nn.Module) -> tuple[str, ...]:
+def sites(model: nn.Module, *, layouts: Layouts | None = None) -> tuple[str, ...]:
     """Return the names that a policy may use as keys for this model, in the order of its modules.
 
-    These are the outputs of its 2-d batch normalisations, and whatever its modules describe by a method
-    ``autodropout_sites`` (see ``autodropout.site.HasSites``).
+    These are the outputs of the norms of its feature maps, the roles of the Transformers that are known,
+    whatever its modules describe by a method ``autodropout_sites`` (see ``autodropout.site.HasSites``), and
+    what ``layouts`` names.
+
+    Args:
+        model: Any module.
+        layouts: Name or glob of further modules to the axes of their outputs, such as
+            ``{"encoder.*.mlp": "NTC"}``: ``"NCHW"``, ``"NHWC"``, ``"NTC"`` (any (..., T, C)) or ``"TNC"``.
+
+    Raises:
+        SiteError: A key of ``layouts`` matches no module that may be a site.
+
+    Example:
+        >>> sites(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)), layouts={"0": "NCHW"})
+        ('0', '1')
     """
-    return tuple(site.name for site in find_sites(model))
+    return tuple(site.name for site in all_sites(model, layouts))
 
 
-def match(model: nn.Module, policy: Policy, *, example_input: object = None) -> Matches:
+def match(
+    model: nn.Module, policy: Policy, *, example_input: object = None, layouts: Layouts | None = None
+) -> Matches:
     """Say what ``apply`` would do, without doing it.
 
     Args:
@@ -76,6 +89,7 @@ def match(model: nn.Module, policy: Policy, *, example_input: object = None) -> 
         example_input: What the model is called with: a tensor, a tuple of arguments, or a dict of
             keyword arguments. With it the model runs once, in evaluation mode and without gradients, and
             every map size and drop rate is known.
+        layouts: Further sites: name or glob of modules to the axes of their outputs, see ``sites``.
 
     Returns:
         One record per site that gets a pattern, in the order of the model's modules.
@@ -94,7 +108,7 @@ def match(model: nn.Module, policy: Policy, *, example_input: object = None) -> 
     """
     if not isinstance(policy, Policy):
         raise UsageError(f"the policy is a {type(policy).__name__}; expected a Policy")
-    found = find_sites(model)
+    found = all_sites(model, layouts)
     claimed = [(site, key) for site in found if (key := _claim(site, policy)) is not None]
     if unmatched := sorted(set(policy.sites) - {key for site in found for key in _claims(site, policy)}):
         raise SiteError(_unmatched_text(model, found, unmatched[0]))
@@ -190,37 +204,26 @@ def _claim(site: Site, policy: Policy) -> str | None:
 def _claims(site: Site, policy: Policy) -> list[str]:
     """Return all keys that match a site, most specific first."""
     direct = [key for key in (site.name, f"role:{site.role}") if key in policy.sites]
-    return direct + [key for key in policy.sites if "*" in key and _glob_matches(key, site.name)]
-
-
-def _glob_matches(glob: str, name: str) -> bool:
-    return re.fullmatch("[^.]*".join(map(re.escape, glob.split("*"))), name) is not None
+    return direct + [key for key in policy.sites if "*" in key and glob_matches(key, site.name)]
 
 
 def _unmatched_text(model: nn.Module, found: Sequence[Site], key: str) -> str:
     names = [site.name for site in found]
     if not names:
-        return (
-            f"the policy's key {key!r} matches nothing: the model has no known sites; give it or its blocks "
-            "a method autodropout_sites() that describes them (see autodropout.site.HasSites)"
-        )
+        return f"the policy's key {key!r} matches nothing: the model has no known sites; {NO_SITES_REMEDY}"
     if key.startswith("role:"):
         roles = sorted({f"role:{site.role}" for site in found if site.role})
-        return f"the policy's key {key!r} matches nothing; the model has {_listed(roles) or 'no roles'}"
+        return f"the policy's key {key!r} matches nothing; the model has {listed(roles) or 'no roles'}"
     inside = [name for name in names if name.startswith(f"{key}.")]
     module = dict(model.named_modules()).get(key)
     if module is not None:
         what = "a container" if isinstance(module, CONTAINERS) else "no site"
-        return f'"{key}" is a {type(module).__name__}, {what}; the sites there are {_listed(inside or names)}'
+        remedy = "" if what == "a container" else f'; layouts={{"{key}": axes of its output}} makes it one'
+        kind = type(module).__name__
+        return f'"{key}" is a {kind}, {what}; the sites there are {listed(inside or names)}{remedy}'
     near = difflib.get_close_matches(key, names, n=3)
-    hint = f"did you mean {_listed(near)}? " if near else ""
-    return f"the policy's key {key!r} matches no site; {hint}The model's sites are {_listed(names)}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    every = list(names)
-    more = f" and {len(every) - _NUM_SHOWN} more" if len(every) > _NUM_SHOWN else ""
-    return ", ".join(f'"{name}"' for name in every[:_NUM_SHOWN]) + more
+    hint = f"did you mean {listed(near)}? " if near else ""
+    return f"the policy's key {key!r} matches no site; {hint}The model's sites are {listed(names)}"
 
 
 def _row(found: Match) -> tuple[str, ...]:
