@@ -48,12 +48,12 @@ class LanguageModelRecipe:
 
     size: CorpusSize = _SIZE
     context: int = 32
-    layers: int = 2
-    width: int = 96
+    layers: int = 1
+    width: int = 64
     heads: int = 4
-    steps: int = 500
-    batch_size: int = 20
-    learning_rate: float = 7e-4
+    steps: int = 1000
+    batch_size: int = 10
+    learning_rate: float = 1e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip_norm: float = 1.0
@@ -114,7 +114,9 @@ class LanguageModelRecipe:
     def _fit(
         self, net: nn.Module, train: Examples, measure: Callable[[nn.Module], float], seed: int
     ) -> Fitted:
-        optimiser = torch.optim.AdamW(_groups(net, self.weight_decay), self.learning_rate, betas=(0.9, 0.99))
+        optimiser = torch.optim.AdamW(
+            _groups(net, self.weight_decay), self.learning_rate, betas=(0.9, 0.99), fused=True
+        )
         settings = FitSettings(
             steps=self.steps,
             measure=measure,
