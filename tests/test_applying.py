@@ -127,7 +127,7 @@ def test_a_pattern_that_is_off_needs_no_shortcut():
 def test_a_failure_on_the_way_leaves_the_model_as_it_was(monkeypatch):
     model = SmallNet()
     plain = repr(model)
-    monkeypatch.setattr("autodropout.applying._silenced", lambda model: 1 / 0)
+    monkeypatch.setattr("autodropout.applying.silence", lambda model: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         apply(model, POLICY, existing="off")
     assert repr(model) == plain

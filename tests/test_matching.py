@@ -56,6 +56,9 @@ def test_print_shows_a_table():
         "norm         BatchNorm2d  8 x 8  0.1600     norm         height=3, width=3, stride=2, repeat=2",
         "blocks.0.bn  BatchNorm2d  8 x 8  0.0156     blocks.*.bn  height=1, width=1",
         "blocks.1.bn  BatchNorm2d  8 x 8  0.0156     blocks.*.bn  height=1, width=1",
+        "",
+        "own dropout  module   attribute  rate",
+        "dropout      Dropout  p          0.25",
     ]
 
 

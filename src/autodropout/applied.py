@@ -50,8 +50,7 @@ class Applied(Generic[LayerT]):
         layers: Site to the layer that acts there. A pattern's second draw on the shortcut branch of
             its block stands under the site's name with ``":shortcut"`` behind it.
         attachments: What gives the model back as it was, in the order in which it was changed.
-        silenced: Name of each dropout module of the model's own that was silenced, to its rate before
-            that; None where the model's own dropout was left alone.
+        silenced: What gives the model's own dropout its rates back; None where it was left alone.
         seed: The seed of ``apply``; None for draws from the default generator.
     """
 
@@ -61,7 +60,7 @@ class Applied(Generic[LayerT]):
         policy: Policy | None,
         layers: Mapping[str, LayerT],
         attachments: Sequence[Closing],
-        silenced: Mapping[str, float] | None,
+        silenced: Closing | None,
         seed: int | None,
     ) -> None:
         self.layers: Mapping[str, LayerT] = dict(layers)
@@ -69,7 +68,7 @@ class Applied(Generic[LayerT]):
         self.seed = seed
         self._model = model
         self._attachments = tuple(attachments)
-        self._silenced = None if silenced is None else dict(silenced)
+        self._silenced = silenced
         self._progress = 0.0
         self._step = 0
         self._num_disabled = 0
@@ -175,8 +174,8 @@ class Applied(Generic[LayerT]):
         self._set_strengths()
         for attachment in reversed(self._attachments):
             attachment.close()
-        for name, rate in (self._silenced or {}).items():
-            self._model.get_submodule(name).p = rate  # type: ignore[assignment]
+        if self._silenced is not None:
+            self._silenced.close()
         self._watch.remove()
         del self._model.__dict__[_HANDLE]
 

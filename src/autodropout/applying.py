@@ -14,6 +14,7 @@ from autodropout.attach import CHILD, Attachment, OnChannels, attach
 from autodropout.choosing import NO_SITES_REMEDY, Layouts, all_sites
 from autodropout.conv_space import ConvSpace
 from autodropout.errors import ApplyError, SiteError, UsageError
+from autodropout.existing import silence
 from autodropout.layers import LAYOUTS_OF, PatternDropout
 from autodropout.matching import Match as Match
 from autodropout.matching import Matches as Matches
@@ -25,15 +26,6 @@ from autodropout.policy import ROLES, Policy
 from autodropout.probing import map_size, site_shapes
 from autodropout.site import Layout, Opening
 from autodropout.token_space import TokenSpace
-
-_OWN_DROPOUT = (
-    nn.Dropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
-    nn.Dropout3d,
-    nn.AlphaDropout,
-    nn.FeatureAlphaDropout,
-)
 
 
 def apply(
@@ -53,8 +45,9 @@ def apply(
     Args:
         model: Any module, not yet compiled or wrapped for parallel training.
         policy: What to drop where.
-        existing: ``"off"`` sets the rate of the model's own ``nn.Dropout`` and its kin to 0 until
-            ``remove()``; ``"keep"`` leaves them alone.
+        existing: ``"off"`` sets every rate of the model's own dropout to 0 until ``remove()``: ``nn.Dropout``
+            and its kin, DropPath, DropBlock, and float attributes such as ``nn.MultiheadAttention.dropout``
+            (``match`` lists them); ``"keep"`` leaves them alone.
         seed: None draws masks from the device's default generator, as ``nn.Dropout`` does. A number
             makes each a pure function of (seed, data-parallel rank, site, step); set ``step`` of what is
             returned before each micro-batch.
@@ -86,7 +79,7 @@ def apply(
         for place, children in places.items():
             closings.append(_attached(model, place, children))
             undo.callback(closings[-1].close)
-        silenced = _silenced(model) if existing == "off" else None
+        silenced = silence(model) if existing == "off" else None
         undo.pop_all()
     return Applied(model, policy, layers, closings, silenced, seed)
 
@@ -177,15 +170,6 @@ def _device(module: nn.Module) -> torch.device | None:
         for tensor in tensors:
             return tensor.device
     return None
-
-
-def _silenced(model: nn.Module) -> dict[str, float]:
-    """Set the rate of the model's own dropout to 0; return what it was."""
-    before = {name: module for name, module in model.named_modules() if isinstance(module, _OWN_DROPOUT)}
-    rates = {name: module.p for name, module in before.items()}
-    for module in before.values():
-        module.p = 0.0
-    return rates
 
 
 def _check_model(model: nn.Module) -> None:

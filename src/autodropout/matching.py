@@ -1,14 +1,16 @@
 """Which sites a model has, and which pattern of a policy each of them gets."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from torch import nn
 
 from autodropout.attach import CONTAINERS
 from autodropout.choosing import NO_SITES_REMEDY, Layouts, all_sites, glob_matches, listed
 from autodropout.errors import SiteError, UsageError
+from autodropout.existing import OwnDropout, own_dropout
 from autodropout.layers import LAYOUTS_OF, pattern_text
 from autodropout.pattern import ConvPattern, Pattern
 from autodropout.policy import Policy
@@ -43,17 +45,35 @@ class Match:
 
 
 class Matches(tuple[Match, ...]):
-    """All that a policy does to a model; ``print`` shows it as a table."""
+    """All that a policy does to a model; ``print`` shows it as a table.
 
-    __slots__ = ()
+    Attributes:
+        existing: Where the model drops by itself, which ``apply(..., existing="off")`` would stop.
+    """
+
+    existing: tuple[OwnDropout, ...]
+
+    def __new__(cls, matches: Iterable[Match], existing: Iterable[OwnDropout] = ()) -> Self:
+        """Hold matches, and what the model has already."""
+        made = super().__new__(cls, matches)
+        made.existing = tuple(existing)
+        return made
 
     def __str__(self) -> str:
-        rows = [("site", "module", "map", "drop rate", "key", "pattern"), *map(_row, self)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = (
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
-        )
-        return "\n".join(line.rstrip() for line in lines)
+        table = _table([("site", "module", "map", "drop rate", "key", "pattern"), *map(_row, self)])
+        if not self.existing:
+            return table
+        rows = [
+            (own.name or "(the model)", own.module, own.attribute, f"{own.rate:g}") for own in self.existing
+        ]
+        own = _table([("own dropout", "module", "attribute", "rate"), *rows])
+        return f"{table}\n\n{own}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def sites(model: nn.Module, *, layouts: Layouts | None = None) -> tuple[str, ...]:
@@ -92,7 +112,8 @@ def match(
         layouts: Further sites: name or glob of modules to the axes of their outputs, see ``sites``.
 
     Returns:
-        One record per site that gets a pattern, in the order of the model's modules.
+        One record per site that gets a pattern, in the order of the model's modules; ``existing`` of it
+        lists where the model drops by itself. As text it is a table, or two.
 
     Raises:
         SiteError: A key matches no site, two globs claim one site, a pattern does not fit its site, or
@@ -116,10 +137,11 @@ def match(
     if example_input is not None:
         shapes = site_shapes(model, [site for site, _ in claimed], example_input)
     acting = _acting_on_shortcuts(claimed, policy)
-    return Matches(
+    matches = [
         _match(model, site, key, policy.sites[key], shortcut=site.name in acting, shape=shapes.get(site.name))
         for site, key in claimed
-    )
+    ]
+    return Matches(matches, own_dropout(model))
 
 
 def _match(
