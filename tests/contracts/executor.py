@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,11 @@ class ExecutorContract:
         while not (ended := executor.poll(1.0)):
             assert time.monotonic() < limit
         assert [done for done, _ in ended] == [given]
+
+    def test_a_budget_is_the_third_argument(self, make):
+        executor = make(lambda policy, seed, budget=0.0: 100 * seed + budget)
+        whole, part = job(1, seed=2), replace(job(2, seed=3), budget=0.25)
+        assert [finish(executor, given).result.reward for given in (whole, part)] == [200.0, 300.25]
 
     def test_seconds_are_measured_unless_they_are_given(self, make):
         def evaluate(policy, seed):

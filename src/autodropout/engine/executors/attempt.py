@@ -5,6 +5,7 @@ import os
 import time
 import traceback
 from pathlib import Path
+from typing import Any, cast
 
 from autodropout.engine.executors.base import Done, Evaluate, Job, Raised
 from autodropout.engine.places import log_name
@@ -18,7 +19,7 @@ def run(evaluate: Evaluate, job: Job, passing: tuple[type[BaseException], ...] =
     """Call ``evaluate`` once and return what became of it.
 
     Args:
-        evaluate: What to call with the job's policy and seed.
+        evaluate: What to call with the job's policy and seed, and its budget if it has one.
         job: The attempt.
         passing: Exceptions that go through to the caller instead of becoming ``Raised``.
 
@@ -28,9 +29,11 @@ def run(evaluate: Evaluate, job: Job, passing: tuple[type[BaseException], ...] =
     Raises:
         OSError: The disk is full. That is the machine's fault, so it must not count against the policy.
     """
+    called = cast(Any, evaluate)
+    budget = () if job.budget is None else (job.budget,)
     began = time.perf_counter()
     try:
-        return Done(result=_as_result(evaluate(job.policy, job.seed), began))
+        return Done(result=_as_result(called(job.policy, job.seed, *budget), began))
     except passing:
         raise
     except BaseException as error:  # a trial that calls sys.exit must not take its worker along

@@ -8,17 +8,29 @@ from autodropout.policy import Policy
 from autodropout.result import Result
 
 Evaluate = Callable[[Policy, int], float | Result]
-"""evaluate(policy, seed): train once with this policy and seed, return the reward or a Result."""
+"""evaluate(policy, seed): train once with this policy and seed, return the reward or a Result.
+
+Successive halving calls it with a third argument, the fraction of a full training, in (0, 1].
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One attempt at one trial; (trial, attempt) is unique and fences late results off."""
+    """One attempt at one trial; (trial, attempt) is unique and fences late results off.
+
+    Attributes:
+        trial: Number of the trial.
+        attempt: Number of the attempt, from 1.
+        policy: What to train with.
+        seed: Seed for the evaluation.
+        budget: Fraction of a full training, in (0, 1]; None calls evaluate(policy, seed) without one.
+    """
 
     trial: int
     attempt: int
     policy: Policy
     seed: int
+    budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
