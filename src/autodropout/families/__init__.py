@@ -7,14 +7,27 @@ and does not enter a module that one of them has answered for.
 
 from torch import nn
 
-from autodropout.families import generic, ours, timm_conv, torchvision
+from autodropout.families import (
+    attention,
+    generic,
+    ours,
+    timm_conv,
+    timm_vit,
+    torchvision,
+    torchvision_vit,
+    transformer,
+)
 from autodropout.families.base import Adapter, walk
 from autodropout.site import Site
 
 ADAPTERS: tuple[Adapter, ...] = (
     ours.sites_of,
     torchvision.sites_of,
+    torchvision_vit.sites_of,
     timm_conv.sites_of,
+    timm_vit.sites_of,
+    transformer.sites_of,
+    attention.sites_of,
     generic.sites_of,
 )
 

@@ -40,7 +40,7 @@ def _walk(module: nn.Module, name: str, adapters: Sequence[Adapter], seen: set[n
     for adapter in adapters:
         answer = adapter(module)
         if answer is not None:
-            yield from (_within(name, site) for site in answer)
+            yield from (within(name, site) for site in answer)
             return
     for child_name, child in module.named_children():
         if not child_name.startswith(CHILD):
@@ -56,7 +56,8 @@ def _needed(site: Site) -> Iterator[str]:
         yield site.shortcut
 
 
-def _within(prefix: str, site: Site) -> Site:
+def within(prefix: str, site: Site) -> Site:
+    """Return a site by names relative to a module further out, of which ``prefix`` is the way in."""
     return replace(
         site,
         name=_joined(prefix, site.name),
