@@ -49,7 +49,7 @@ class CorpusSize:
     """
 
     vocabulary: int = 1000
-    train: int = 30_000
+    train: int = 24_000
     validation: int = 20_000
     test: int = 20_000
 
