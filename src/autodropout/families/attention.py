@@ -8,7 +8,7 @@ exist only while something acts on them or the caller asks for them; otherwise a
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,16 @@ def open_attention(module: nn.MultiheadAttention) -> Closing:
     return mix(module, _OpenedAttention, *PLACES)
 
 
+class _Options(NamedTuple):
+    """What ``nn.MultiheadAttention`` takes besides query, key and value, in its order."""
+
+    key_padding_mask: Tensor | None = None
+    need_weights: bool = True
+    attn_mask: Tensor | None = None
+    average_attn_weights: bool = True
+    is_causal: bool = False
+
+
 class _Heads(NamedTuple):
     """Projected inputs, split into heads: (N, heads, T or S, C / heads)."""
 
@@ -70,41 +80,19 @@ class _OpenedAttention(Mixin):
     _autodropout_output: nn.Module
 
     def forward(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        key_padding_mask: Tensor | None = None,
-        need_weights: bool = True,
-        attn_mask: Tensor | None = None,
-        average_attn_weights: bool = True,
-        is_causal: bool = False,
+        self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor | None]:
         """Compute what ``nn.MultiheadAttention`` does, in training with the places in it."""
         if not self.training or query.is_nested:  # which the original refuses in training
-            return super().forward(  # type: ignore[no-any-return]
-                query,
-                key,
-                value,
-                key_padding_mask=key_padding_mask,
-                need_weights=need_weights,
-                attn_mask=attn_mask,
-                average_attn_weights=average_attn_weights,
-                is_causal=is_causal,
-            )
-        if is_causal and attn_mask is None:
-            raise UsageError(
-                "is_causal is only a hint about attn_mask, which is None; give the causal mask as attn_mask"
-            )
+            return cast(tuple[Tensor, Tensor | None], super().forward(query, key, value, *args, **kwargs))
+        options = _Options(*args, **kwargs)
         batched = query.dim() == 3
         heads = self._heads(query, key, value, batched)
-        bias = _bias(attn_mask, key_padding_mask, heads)
-        heads, bias = self._with_extra_keys(heads, bias)
-        attended, weights = self._attend(heads, bias, need_weights)
-        output = self.out_proj(attended.transpose(1, 2).flatten(2))
-        output = self._autodropout_output(output)
-        if weights is not None:
-            weights = weights.mean(1) if average_attn_weights else weights
+        heads, bias = self._with_extra_keys(heads, _bias(options, heads))
+        attended, weights = self._attend(heads, bias, options.need_weights)
+        output = self._autodropout_output(self.out_proj(attended.transpose(1, 2).flatten(2)))
+        if weights is not None and options.average_attn_weights:
+            weights = weights.mean(1)
         if not batched:
             return output.squeeze(0), None if weights is None else weights.squeeze(0)
         return output if self.batch_first else output.transpose(0, 1), weights
@@ -170,14 +158,20 @@ def _softmax(scores: Tensor, bias: Tensor | None) -> Tensor:
     return scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0)
 
 
-def _bias(attn_mask: Tensor | None, key_padding_mask: Tensor | None, heads: _Heads) -> Tensor | None:
+def _bias(options: _Options, heads: _Heads) -> Tensor | None:
     """Merge the masks into one summand of the scores, broadcastable to (N, heads, T, S); None without any.
 
     Raises:
+        UsageError: ``is_causal`` comes without a mask.
         ShapeError: A mask has another shape than ``nn.MultiheadAttention`` takes.
     """
     (N, H, T, _), S = heads.query.shape, heads.key.shape[2]
+    attn_mask, padding = options.attn_mask, options.key_padding_mask
     bias: Tensor | None = None
+    if options.is_causal and attn_mask is None:
+        raise UsageError(
+            "is_causal is only a hint about attn_mask, which is None; give the causal mask there"
+        )
     if attn_mask is not None:
         if attn_mask.shape not in ((T, S), (N * H, T, S)):
             raise ShapeError(
@@ -186,14 +180,13 @@ def _bias(attn_mask: Tensor | None, key_padding_mask: Tensor | None, heads: _Hea
             )
         bias = _additive(attn_mask, heads.query.dtype)
         bias = bias if attn_mask.dim() == 2 else bias.view(N, H, T, S)
-    if key_padding_mask is not None:
-        if key_padding_mask.shape not in ((N, S), (S,)):
+    if padding is not None:
+        if padding.numel() != N * S or padding.shape[-1] != S:
             raise ShapeError(
-                f"key_padding_mask has shape {tuple(key_padding_mask.shape)}; expected {(N, S)}, one row per "
-                "sample"
+                f"key_padding_mask has shape {tuple(padding.shape)}; expected {(N, S)}, one row per sample"
             )
-        padding = _additive(key_padding_mask, heads.query.dtype).view(N, 1, 1, S)
-        bias = padding if bias is None else bias + padding
+        columns = _additive(padding, heads.query.dtype).view(N, 1, 1, S)
+        bias = columns if bias is None else bias + columns
     return bias
 
 
