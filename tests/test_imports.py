@@ -19,7 +19,7 @@ ROOMS = {
     "ground": GROUND,
     "tensors": "tracing noise tables tiling planes mask fused attach opening",
     "layers": "layers baselines augmented attribution adaptive",
-    "applying": "families choosing existing probing matching applied applying",
+    "applying": "families choosing existing probing matching applied applying monte_carlo",
     "engine": "engine",
     "zoo": "zoo",
     "models": "models",

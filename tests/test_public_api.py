@@ -34,7 +34,9 @@ SIGNATURES = {
         "rates=(0.05, 0.1, 0.2, 0.3, 0.4, 0.5), residual_rates=(0.02, 0.05, 0.1, 0.15), schedule=False, "
         "off=0.5"
     ),
-    "Trial": ("*, id, kind, tokens, policy, log_prob, seed, state, attempt, update, result, reward, error"),
+    "Trial": (
+        "*, id, kind, tokens, policy, log_prob, seed, state, attempt, update, result, reward, error, budget=1.0"
+    ),
     "apply": "model, policy, *, existing='keep', seed=None, layouts=None",
     "compare": (
         "evaluate, arms, *, seeds=10, baselines=None, figure=None, higher_is_better=True, workers=2, "
@@ -44,6 +46,7 @@ SIGNATURES = {
     "conv_keep": "pattern, shape, generator=None, device=None",
     "drop": "h, keep",
     "match": "model, policy, *, example_input=None, layouts=None",
+    "mc": "model, inputs, samples",
     "search": (
         "evaluate, space, *, trials=512, searcher='reinforce', workers=2, out=None, seed=0, "
         "executor='local', devices=None, capacity=None, batch=None, timeout=None, max_attempts=3, "

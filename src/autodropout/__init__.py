@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from autodropout.mask import conv_keep as conv_keep
     from autodropout.mask import drop as drop
     from autodropout.mask import token_keep as token_keep
+    from autodropout.monte_carlo import mc as mc
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ _LATE = {
     "conv_keep": "mask",
     "drop": "mask",
     "match": "applying",
+    "mc": "monte_carlo",
     "search": "engine.run",
     "sites": "applying",
     "space_for": "applying",

@@ -42,7 +42,7 @@ def output_shapes(
     handles = [watch(name) for name in names]
     try:
         with _evaluating(model), torch.no_grad():
-            _call(model, example_input)
+            _try(model, example_input)
     finally:
         for handle in handles:
             handle.remove()
@@ -94,12 +94,16 @@ def map_size(site: Site, shape: Sequence[int] | None) -> tuple[int, int] | None:
             return None
 
 
-def _call(model: nn.Module, example_input: object) -> None:
+def call(model: nn.Module, inputs: object) -> object:
+    """Call a model on a tensor, a tuple of arguments, or a dict of keyword arguments."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    return model(*(inputs if isinstance(inputs, tuple) else (inputs,)))
+
+
+def _try(model: nn.Module, example_input: object) -> None:
     try:
-        if isinstance(example_input, dict):
-            model(**example_input)
-        else:
-            model(*(example_input if isinstance(example_input, tuple) else (example_input,)))
+        call(model, example_input)
     except Exception as error:
         raise UsageError(f"the model cannot be run on example_input: {error}") from error
 
