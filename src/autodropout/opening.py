@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from autodropout.attach import CHILD, named_module
+from autodropout.errors import ApplyError
 from autodropout.site import Closing, Opening
 
 SHORTCUT = f"{CHILD}_shortcut"
@@ -27,15 +28,24 @@ def open_places(model: nn.Module, openings: Iterable[Opening]) -> Sequence[Closi
 
     Raises:
         SiteError: The model has no module of that name.
+        ApplyError: A place cannot be opened.
     """
     closings: list[Closing] = []
     with ExitStack() as undo:
         for opening in dict.fromkeys(openings):
-            closing = opening.open(named_module(model, opening.place))
+            closing = _open(model, opening)
             undo.callback(closing.close)
             closings.append(closing)
         undo.pop_all()
     return closings
+
+
+def _open(model: nn.Module, opening: Opening) -> Closing:
+    module = named_module(model, opening.place)
+    try:
+        return opening.open(module)
+    except ApplyError as error:
+        raise ApplyError(f'"{opening.place}" cannot be opened: {error}') from error
 
 
 @contextmanager
@@ -83,7 +93,7 @@ def sum_shortcut(module: nn.Module) -> Closing:
     nothing changes.
     """
     module.add_module(SHORTCUT, nn.Identity().train(module.training))
-    return _HookedChild(module, SHORTCUT, module.register_forward_hook(_replace_summand))
+    return HookedChild(module, SHORTCUT, module.register_forward_hook(_replace_summand))
 
 
 def _replace_summand(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -96,12 +106,21 @@ def _replace_summand(module: nn.Module, args: tuple[Tensor, ...], output: Tensor
 
 
 @dataclass(slots=True)
-class _HookedChild:
+class HookedChild:
+    """Takes a hook and the child that it calls away again.
+
+    Attributes:
+        module: Whose they are.
+        child: Name of the child.
+        handle: The hook's.
+    """
+
     module: nn.Module
     child: str
     handle: RemovableHandle
 
     def close(self) -> None:
+        """Take both away. May be called twice."""
         self.handle.remove()
         self.module._modules.pop(self.child, None)
 

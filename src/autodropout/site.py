@@ -56,6 +56,7 @@ class Site:
         shortcut_layout: Axes of the shortcut's output; None means those of the site.
         block: Dotted name of the enclosing block. Of several sites in one block whose patterns have
             ``residual``, only the last one's acts on the shortcut. None: each acts there by itself.
+        cross: It belongs to an attention whose keys and values come from another sequence than its queries.
 
     Raises:
         SiteError: A layout or the role is unknown, or the channels are no range of the last axis.
@@ -75,6 +76,7 @@ class Site:
     shortcut_openings: tuple[Opening, ...] = ()
     shortcut_layout: Layout | None = None
     block: str | None = None
+    cross: bool = False
 
     def __post_init__(self) -> None:
         for layout in (self.layout, self.shortcut_layout or self.layout):

@@ -10,6 +10,7 @@ from torch import nn
 from autodropout.families import (
     attention,
     generic,
+    huggingface,
     ours,
     timm_conv,
     timm_vit,
@@ -18,10 +19,12 @@ from autodropout.families import (
     transformer,
 )
 from autodropout.families.base import Adapter, walk
+from autodropout.families.peft import Inside
 from autodropout.site import Site
 
-ADAPTERS: tuple[Adapter, ...] = (
+_ADAPTERS: tuple[Adapter, ...] = (
     ours.sites_of,
+    huggingface.sites_of,
     torchvision.sites_of,
     torchvision_vit.sites_of,
     timm_conv.sites_of,
@@ -30,6 +33,8 @@ ADAPTERS: tuple[Adapter, ...] = (
     attention.sites_of,
     generic.sites_of,
 )
+
+ADAPTERS: tuple[Adapter, ...] = (Inside(_ADAPTERS), *_ADAPTERS)
 
 
 def find_sites(model: nn.Module) -> tuple[Site, ...]:
