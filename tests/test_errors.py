@@ -14,6 +14,7 @@ BUILT_IN = {
     errors.DataError: OSError,
     errors.LedgerError: OSError,
     errors.StudyError: RuntimeError,
+    errors.MissingError: ImportError,
 }
 
 

@@ -42,3 +42,7 @@ class LedgerError(AutoDropoutError, OSError):
 
 class StudyError(AutoDropoutError, RuntimeError):
     """A search cannot go on, for example because every trial raises."""
+
+
+class MissingError(AutoDropoutError, ImportError):
+    """A library that this part of autodropout is for is not installed."""
