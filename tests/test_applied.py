@@ -230,6 +230,60 @@ def test_a_frozen_site_is_silent_and_warns_once():
     )
 
 
+def test_a_site_whose_flag_was_set_by_hand_is_frozen_too():
+    model = SmallNet()
+    applied = apply(model, POLICY)
+    model.norm.training = False  # its children still are in training mode
+    with pytest.warns(UserWarning, match=r"nothing is dropped there: norm$"):
+        model(images())
+    assert applied.silent_sites() == ("norm",)
+
+
+def end_by_removing(applied):
+    applied.remove()
+
+
+def end_by_progress(applied):
+    applied.progress = 1.0
+    applied.progress = 1.0
+
+
+@pytest.mark.parametrize("end", [end_by_removing, end_by_progress])
+def test_a_site_that_training_never_reached_is_named_in_the_end(end):
+    model = SmallNet()
+    applied = apply(model, POLICY)
+    model.blocks = model.blocks[:1]
+    model(images())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        end(applied)
+    (warning,) = caught
+    assert str(warning.message) == (
+        "the model ran in training mode, but these sites never did, so nothing was dropped there (does the "
+        "forward pass leave them out, or go past them by a fused kernel?): blocks.1.bn"
+    )
+    assert warning.filename == __file__
+
+
+def test_nothing_is_said_where_there_was_no_training_or_a_warning_before():
+    model = SmallNet()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with apply(model, POLICY):
+            model.eval()(images())
+        applied = apply(model.train(), POLICY)
+        model(images())
+        applied.progress = 1.0
+        applied.remove()
+    applied = apply(model, POLICY)
+    model.norm.eval()
+    with pytest.warns(UserWarning, match="frozen"):
+        model(images())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        applied.remove()
+
+
 def test_a_model_in_evaluation_mode_is_not_frozen():
     model = SmallNet()
     applied = apply(model, POLICY)

@@ -17,6 +17,7 @@ from autodropout.applying import apply, space_for
 from autodropout.conv_space import ConvSpace
 from autodropout.errors import ApplyError, ShapeError, SiteError, UsageError
 from autodropout.layers import PatternDropout
+from autodropout.matching import match
 from autodropout.models.digits_net import DigitsNet
 from autodropout.pattern import ConvPattern, TokenPattern
 from autodropout.policy import Policy
@@ -230,6 +231,27 @@ def test_a_shape_that_cannot_take_the_pattern_names_the_site():
         model(images())
 
 
+def test_a_quantised_module_is_refused_by_name():
+    model = nn.Sequential(nn.Linear(2, 2), torch.ao.nn.quantized.ReLU6())
+    message = 'site "1" is a quantised ReLU6, whose output is no float tensor; leave the site out'
+    policy = Policy({"1": TokenPattern(size=1)})
+    with pytest.raises(SiteError, match=message):
+        apply(model, policy, layouts={"1": "NTC"})
+    assert "_autodropout" not in repr(model)
+
+
+def test_integers_from_a_site_name_it():
+    class Whole(nn.Module):
+        def forward(self, h):
+            return h.int()
+
+    model = nn.Sequential(Whole())
+    apply(model, Policy({"0": TokenPattern(size=1)}), layouts={"0": "NTC"})
+    message = r'site "0": the hidden state is torch.int32; expected a float dtype: leave such a site, as in a'
+    with pytest.raises(ShapeError, match=message):
+        model(torch.ones(2, 3, 4))
+
+
 # living with the rest of PyTorch
 
 
@@ -401,6 +423,24 @@ def test_every_policy_of_the_space_can_be_applied(resnet):
         policy = space.decode(space.sample(random.Random(seed)))
         with apply(model, policy):
             assert torch.isfinite(model(images(channels=3, side=32))).all()
+
+
+def test_a_policy_found_on_small_images_fits_larger_ones(resnet):
+    small, large = (images(batch=1, channels=3, side=side) for side in (32, 64))
+    space = space_for(resnet, small)
+    tokens = space.sample(random.Random(1))
+    policy = space.decode(tokens).scaled(2.0)
+    model = copy.deepcopy(resnet)
+    before = match(resnet, space.decode(tokens), example_input=small)
+    after = match(model, policy, example_input=large)
+    on = [(one, two) for one, two in zip(before, after, strict=True) if not one.pattern.off]
+    assert on
+    for one, two in on:
+        assert two.size == (2 * one.size[0], 2 * one.size[1])
+        assert two.pattern == one.pattern.scaled(2.0)
+        assert 0.3 * one.drop_rate < two.drop_rate < 3.0 * one.drop_rate
+    with apply(model, policy):
+        assert torch.isfinite(model(images(channels=3, side=64))).all()
 
 
 def test_a_space_over_roles():

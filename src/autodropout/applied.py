@@ -73,7 +73,8 @@ class Applied(Generic[LayerT]):
         self._step = 0
         self._num_disabled = 0
         self._removed = False
-        self._warned = False
+        self._warned_of: frozenset[str] | None = None
+        self._ran = False
         self._watch: RemovableHandle = model.register_forward_pre_hook(_look_for_frozen)
         model.__dict__[_HANDLE] = self
         self._set_strengths()
@@ -100,6 +101,8 @@ class Applied(Generic[LayerT]):
             raise UsageError(f"progress is {progress!r}; expected a number from 0 to 1")
         self._progress = float(progress)
         self._set_strengths()
+        if self._progress == 1.0:
+            self._warn_of_unfired()
 
     @property
     def step(self) -> int:
@@ -166,10 +169,13 @@ class Applied(Generic[LayerT]):
     def remove(self) -> None:
         """Give the model back as it was. May be called twice.
 
-        Strength first goes to 0, an exact identity, so that code compiled earlier drops nothing either.
+        Strength first goes to 0, an exact identity, so that code compiled earlier drops nothing either. Sites
+        that never ran although the model was called in training mode are named in a warning, as they are
+        when ``progress`` reaches 1.
         """
         if self._removed:
             return
+        self._warn_of_unfired()
         self._removed = True
         self._set_strengths()
         for attachment in reversed(self._attachments):
@@ -193,12 +199,25 @@ class Applied(Generic[LayerT]):
 
     def warn_of_frozen(self) -> None:
         """Warn, once, of applied sites in evaluation mode while the model is in training mode."""
-        if not self._warned and (frozen := self._frozen_sites()):
-            self._warned = True
+        if self._warned_of is None and (frozen := self._frozen_sites()):
+            self._warned_of = frozenset(frozen)
             warnings.warn(
                 f"the model is in training mode, but these sites are in evaluation mode (frozen batch "
                 f"normalisation?), so nothing is dropped there: {', '.join(frozen)}",
                 stacklevel=2,
+            )
+
+    def _warn_of_unfired(self) -> None:
+        """Warn, once, of sites that training left out."""
+        unfired = [name for name, layer in self.layers.items() if not layer.fired]
+        unfired = [name for name in unfired if name not in (self._warned_of or ())]
+        if self._ran and unfired:
+            self._ran = False
+            warnings.warn(
+                "the model ran in training mode, but these sites never did, so nothing was dropped there "
+                "(does the forward pass leave them out, or go past them by a fused kernel?): "
+                f"{', '.join(unfired)}",
+                stacklevel=3,
             )
 
     def _frozen_sites(self) -> tuple[str, ...]:
@@ -231,4 +250,5 @@ def _look_for_frozen(model: nn.Module, _: object) -> None:
     if model.training and not torch.compiler.is_compiling():
         applied = Applied.of(model)
         if applied is not None:
+            applied._ran = True
             applied.warn_of_frozen()

@@ -24,8 +24,10 @@ from autodropout.opening import open_places
 from autodropout.pattern import Pattern, TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.probing import map_size, site_shapes
-from autodropout.site import Layout, Opening
+from autodropout.site import Layout, Opening, Site
 from autodropout.token_space import TokenSpace
+
+_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 
 
 def apply(
@@ -71,6 +73,8 @@ def apply(
         raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
     _check_model(model)
     matches = match(model, policy, layouts=layouts)
+    for found in matches:
+        _check_float(model, found.site)
     layers, places = _layers(matches, seed)
     with ExitStack() as undo:
         closings = list(open_places(model, _openings(matches)))
@@ -181,6 +185,17 @@ def _check_model(model: nn.Module) -> None:
             raise ApplyError(f"{where} is {state}")
         if CHILD in module._modules:
             raise ApplyError(f"{where} already has a pattern; remove() what was applied before")
+
+
+def _check_float(model: nn.Module, site: Site) -> None:
+    """Refuse a module of PyTorch's static quantisation: its output is no float tensor."""
+    module = dict(model.named_modules()).get(site.module_name)
+    kind = type(module)
+    if kind.__module__.startswith(_QUANTISED) and ".dynamic" not in kind.__module__:
+        raise SiteError(
+            f'site "{site.name}" is a quantised {kind.__name__}, whose output is no float tensor; leave the '
+            "site out of the policy, or apply the policy before the model is quantised"
+        )
 
 
 def _unfit(module: nn.Module) -> str | None:

@@ -175,7 +175,10 @@ class PatternDropout(nn.Module):
                 f"a {type(self.pattern).__name__} there needs {expected}"
             )
         if not h.is_floating_point():
-            raise ShapeError(f"{where}the hidden state is {h.dtype}; expected a float dtype")
+            raise ShapeError(
+                f"{where}the hidden state is {h.dtype}; expected a float dtype: leave such a site, as in a "
+                "quantised model, out of the policy"
+            )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
