@@ -7,6 +7,8 @@ import traceback
 from pathlib import Path
 from typing import Any, cast
 
+import cloudpickle
+
 from autodropout.engine.executors.base import Done, Evaluate, Job, Raised
 from autodropout.engine.places import log_name
 from autodropout.errors import LedgerError, UsageError
@@ -85,6 +87,22 @@ def check_evaluate(evaluate: object) -> None:
     """
     if not callable(evaluate):
         raise UsageError(f"evaluate is {evaluate!r}; expected a function of (policy, seed)")
+
+
+def pickled(evaluate: Evaluate) -> bytes:
+    """Return an evaluation as cloudpickle's bytes.
+
+    Raises:
+        UsageError: It cannot be called, or cannot be pickled.
+    """
+    check_evaluate(evaluate)
+    try:
+        data: bytes = cloudpickle.dumps(evaluate)
+    except Exception as error:  # whatever a __reduce__ may raise
+        raise UsageError(
+            f"evaluate cannot be sent to a worker ({error}); create what cannot be pickled inside it"
+        ) from error
+    return data
 
 
 def _as_result(value: object, began: float) -> Result:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 from typing import Literal
 
-import cloudpickle
-
 from autodropout.engine.executors import attempt
 from autodropout.engine.executors.base import Evaluate, Job, Lost, Outcome, Raised, TimedOut
 from autodropout.engine.executors.devices import visible_devices
@@ -82,7 +80,7 @@ class LocalExecutor:
         self._preload = () if self._spawn else checked_preload(preload)
         visible = visible_devices(devices)
         slots = range(_checked_workers(workers))
-        data = _pickled(evaluate)
+        data = attempt.pickled(evaluate)
         folder = None if log_dir is None else attempt.make_log_dir(log_dir)
         self._log = folder and folder / "workers.log"
         self._slots = [
@@ -266,17 +264,6 @@ class LocalExecutor:
             raise fault
         ended, self._ended = self._ended, []
         return ended
-
-
-def _pickled(evaluate: Evaluate) -> bytes:
-    attempt.check_evaluate(evaluate)
-    try:
-        data: bytes = cloudpickle.dumps(evaluate)
-    except Exception as error:  # whatever a __reduce__ may raise
-        raise UsageError(
-            f"evaluate cannot be sent to a worker ({error}); create what cannot be pickled inside it"
-        ) from error
-    return data
 
 
 def _checked_workers(workers: int) -> int:

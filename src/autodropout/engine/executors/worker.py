@@ -56,7 +56,7 @@ def main(connection_fd: int, server_fd: int) -> None:
     for fd in (connection_fd, server_fd):
         os.set_inheritable(fd, False)
     threading.Thread(target=_end_with_server, args=(server_fd,), daemon=True).start()
-    _own_streams()
+    own_streams()
     connection = Connection(connection_fd)
     try:
         _serve(connection)
@@ -69,18 +69,19 @@ def _serve(connection: "Connection[Ready | Ended, Setup | Job]") -> None:
     assert isinstance(setup, Setup)
     if setup.device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = setup.device
-    evaluate = _load(setup.evaluate)
+    evaluate = load(setup.evaluate)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
     connection.send(Ready())
     while True:
         job = connection.recv()
         assert isinstance(job, Job)
-        outcome = evaluate if isinstance(evaluate, Raised) else _logged_run(evaluate, job, setup.log_dir)
+        outcome = evaluate if isinstance(evaluate, Raised) else logged_run(evaluate, job, setup.log_dir)
         connection.send(Ended(trial=job.trial, attempt=job.attempt, outcome=outcome))
 
 
-def _load(data: bytes) -> Evaluate | Raised:
+def load(data: bytes) -> Evaluate | Raised:
+    """Return the evaluation that cloudpickle wrote, or what went wrong with it in this process."""
     try:
         evaluate: Evaluate = pickle.loads(data)
         return evaluate
@@ -88,7 +89,8 @@ def _load(data: bytes) -> Evaluate | Raised:
         return attempt.raised(error, "evaluate cannot be loaded in a worker")
 
 
-def _logged_run(evaluate: Evaluate, job: Job, log_dir: Path | None) -> Done | Raised | str:
+def logged_run(evaluate: Evaluate, job: Job, log_dir: Path | None) -> Done | Raised | str:
+    """Run an attempt with its output in a file of its own; a text says why that cannot be kept."""
     path = attempt.log_path(log_dir, job)
     try:
         with _output_to(path) if path else nullcontext():
@@ -120,7 +122,7 @@ def _output_to(path: Path) -> Iterator[None]:
                 os.close(fd)
 
 
-def _own_streams() -> None:
+def own_streams() -> None:
     """Have streams that write each line at once, whatever the server inherited."""
     sys.stdout, sys.stderr = _stream(1), _stream(2)
     faulthandler.enable(2)
