@@ -34,6 +34,7 @@ from autodropout.tracing import runs_eagerly
 Times = Callable[..., Tensor]
 """times(h, factor, *drawn): h * mask * factor, the mask made from what was drawn."""
 
+_EXACT = 2**24  # float32 holds every whole number up to it
 _CHUNK = 2**17  # elements that fit into a core's cache
 
 
@@ -70,23 +71,26 @@ def _drop_conv(h: Tensor, pattern: ConvPattern, noise: Noise, strength: float | 
     if coin_NC is not None:
         index_NC = torch.where(coin_NC, index_NC, table.rows * table.columns)
     kept = table.kept.index_select(0, index_NC.flatten()).sum()
-    factor = size_over_sum(draws[0] * draws[1] * height * width, kept, h.dtype)
-    if pattern.share_c:
-        dropped = table.dropped(index_NC)
-        if _runs_eagerly_on_cpu(h):
-            return _dropped(h, factor, _times_keep, dropped ^ 1)
-        return _product(h, dropped, factor)
+    size = draws[0] * draws[1] * height * width
     if not _runs_eagerly_on_cpu(h):
-        # Rows of pixels where h lies so: masks in the map's shape compile to code half as fast. They are
-        # cut outside the function, whose output must be no view for the model to change it in place.
-        rows_of_h = h.view(-1, height * width) if h.is_contiguous() else h
-        y: Tensor = _DroppedByPlanes.apply(
-            rows_of_h, index_NC, factor, table.row_planes, table.column_planes, table.columns
-        )
-        return y.view(h.shape)
+        return _drop_planes(h, size_over_sum(size, kept, h.dtype), table, index_NC)
+    if pattern.share_c:
+        return _dropped(h, size, kept, _times_keep, table.dropped(index_NC) ^ 1)
     rows = bank(pattern, (height, width), h.device, h.dtype)
-    times = _Planes(table) if rows is None else _Bank(rows)
-    return _dropped(h, factor, times, index_NC)
+    return _dropped(h, size, kept, _Planes(table) if rows is None else _Bank(rows), index_NC)
+
+
+def _drop_planes(h: Tensor, factor: Tensor, table: Planes, index_NC: Tensor) -> Tensor:
+    """Drop masks by their numbers in tensor operations alone."""
+    if index_NC.shape[1] != h.shape[1]:
+        return _product(h, table.dropped(index_NC), factor)
+    # Rows of pixels where h lies so: masks in the map's shape compile to code half as fast. They are
+    # cut outside the function, whose output must be no view for the model to change it in place.
+    rows_of_h = h.view(-1, h.shape[2] * h.shape[3]) if h.is_contiguous() else h
+    y: Tensor = _DroppedByPlanes.apply(
+        rows_of_h, index_NC, factor, table.row_planes, table.column_planes, table.columns
+    )
+    return y.view(h.shape)
 
 
 def _drop_tokens(h: Tensor, pattern: TokenPattern, noise: Noise, strength: float | Tensor | None) -> Tensor:
@@ -96,21 +100,28 @@ def _drop_tokens(h: Tensor, pattern: TokenPattern, noise: Noise, strength: float
     t, c = h.shape[-2:]
     if isinstance(pattern.size, str) and pattern.share_t:
         kept = (~coins).sum() * t * (c // coins.shape[-1])
-        return _dropped(h, size_over_sum(h.numel(), kept, h.dtype), _times_keep, ~coins)
+        return _dropped(h, h.numel(), kept, _times_keep, ~coins)
     if not pattern.share_t or pattern.share_c or num_phases(pattern) == 1:
         keep = token_keep_at(pattern, t, phase, coins)
-        factor = size_over_sum(keep.numel(), torch.count_nonzero(keep), h.dtype)
-        return _dropped(h, factor, _times_keep, keep)
+        return _dropped(h, keep.numel(), torch.count_nonzero(keep), _times_keep, keep)
     row = _row_of_token(pattern, t, phase)
     coins = coins.flatten(0, -2)
-    kept_by_row = torch.nn.functional.pad(c - coins.sum(-1), (0, 1), value=c)
-    factor = size_over_sum(h.numel(), kept_by_row.index_select(0, row.flatten()).sum(), h.dtype)
-    return _dropped(h, factor, _times_rows, coins, row)
+    keep = torch.cat([~coins, torch.ones_like(coins[:1])]).view(torch.uint8)
+    # Sums of bytes are five times as fast as sums of bools.
+    kept_by_row = keep.sum(-1, dtype=torch.int32).index_select(0, row.flatten())
+    return _dropped(h, h.numel(), kept_by_row.sum(), _times_rows, keep, row)
 
 
-def _dropped(h: Tensor, factor: Tensor, times: Times, *drawn: Tensor) -> Tensor:
-    y: Tensor = _Dropped.apply(h, factor.item(), times, *drawn)
+def _dropped(h: Tensor, size: int, kept: Tensor, times: Times, *drawn: Tensor) -> Tensor:
+    y: Tensor = _Dropped.apply(h, _factor(size, kept, h.dtype), times, *drawn)
     return y
+
+
+def _factor(size: int, kept: Tensor, dtype: torch.dtype) -> float:
+    """Return what ``size_over_sum`` returns, as a number that is rounded to float32 only where it is used."""
+    if size > _EXACT:  # the sizes themselves would be rounded there
+        return size_over_sum(size, kept, dtype).item()
+    return size / max(int(kept), 1)
 
 
 def _row_of_token(pattern: TokenPattern, t: int, phase: Tensor) -> Tensor:
@@ -134,9 +145,12 @@ class _Dropped(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        drawn = ctx.saved_tensors
-        (gradient,) = gradients
-        return _Dropped.apply(gradient, ctx.factor, ctx.times, *drawn), None, None, *[None for _ in drawn]
+        drawn, times = ctx.saved_tensors, ctx.times
+        if torch.is_grad_enabled():  # somebody will want the gradient's gradient
+            gradient = _Dropped.apply(gradients[0], ctx.factor, times, *drawn)
+        else:
+            gradient = times(gradients[0], ctx.factor, *drawn)
+        return gradient, None, None, *[None for _ in drawn]
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
@@ -214,9 +228,9 @@ def _times_channels_last(h: Tensor, factor: float, index_NC: Tensor, table: Tens
     return y
 
 
-def _times_rows(h: Tensor, factor: float, coins: Tensor, row: Tensor) -> Tensor:
-    """Take each token's mask from the coins of its block; all is kept of a token of no block."""
-    keep = torch.cat([~coins, torch.ones_like(coins[:1])]).view(torch.uint8).to(h.dtype)
+def _times_rows(h: Tensor, factor: float, keep: Tensor, row: Tensor) -> Tensor:
+    """Take each token's mask from the row of its block; all is kept of a token of no block."""
+    keep = keep.to(h.dtype)
     y = torch.empty_like(h)
     order = sorted(range(row.ndim), key=y.stride, reverse=True)  # as the tokens lie in memory
     rows = y.permute(*order, -1)

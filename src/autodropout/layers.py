@@ -150,9 +150,9 @@ class PatternDropout(nn.Module):
     def _dropped(self, h: Tensor) -> Tensor:
         to_canonical, back = _PERMUTATIONS.get(self.layout, (None, None))
         canonical = h if to_canonical is None else h.permute(to_canonical)
-        strength: float | Tensor = self.strength
+        strength: float | Tensor | None = self.strength
         if not torch.compiler.is_compiling():
-            strength = self._level
+            strength = None if self._level == 1.0 else self._level  # None may spare the coins
             if _is_one_draw(self.pattern, canonical.shape):
                 _warn_one_draw()
         y = drop_drawn(canonical, self.pattern, self._noise(h.device), strength)

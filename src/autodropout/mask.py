@@ -110,7 +110,8 @@ def size_over_sum(size: int, kept: Tensor, dtype: torch.dtype) -> Tensor:
         kept: 0-dim int64, how many of them are kept; where none is, the factor is finite all the same.
         dtype: The hidden state's.
     """
-    return size / kept.clamp(min=1).to(torch.float64 if dtype == torch.float64 else torch.float32)
+    kept = kept.clamp(min=1).to(torch.float64 if dtype == torch.float64 else torch.float32)
+    return torch.full_like(kept, size) / kept  # a plain number over a tensor is its reciprocal, rounded twice
 
 
 def scaled(h: Tensor, keep: Tensor, factor: Tensor) -> Tensor:
