@@ -124,6 +124,7 @@ def _covered(distance: Tensor, axis: Axis) -> Tensor:
     return in_tile & (distance >= 0) & (distance < extent)
 
 
+@lru_cache(maxsize=_NUM_AXES)  # also makes equal keys one object, which is found faster
 def axis_of(pattern: ConvPattern, size: tuple[int, int], which: int) -> Axis:
     """Return one axis of a pattern on a map of size (H, W)."""
     side = (pattern.height, pattern.width)[which]
