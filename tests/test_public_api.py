@@ -13,6 +13,7 @@ import autodropout
 
 SIGNATURES = {
     "Applied": "model, policy, layers, attachments, silenced, seed",
+    "Confirmation": "*, top=8, seeds=4",
     "Controller": "space, *, layers=1, width=32, heads=2, prior=True, bias=True",
     "ConvPattern": (
         "*, height, width, stride=0, repeat=1, rotate=0.0, shear_x=0.0, shear_y=0.0, share_c=True, "
@@ -24,6 +25,7 @@ SIGNATURES = {
         "shears=(-0.4, -0.2, 0.0, 0.2, 0.4), residual=None, rates=None, rectangles=False, schedule=False, "
         "off=0.5"
     ),
+    "Halving": "*, factor=3, rungs=3, startup=8, window=64, spared=0.05",
     "PatternDropout": "pattern, *, layout=None, site=None, seed=None",
     "Policy": "sites, schedule='constant'",
     "Result": "*, reward, metrics=<factory>, test=<factory>, curve=(), seconds=None",
@@ -50,7 +52,7 @@ SIGNATURES = {
     "search": (
         "evaluate, space, *, trials=512, searcher='reinforce', workers=2, out=None, seed=0, "
         "executor='local', devices=None, capacity=None, batch=None, timeout=None, max_attempts=3, "
-        "floor=None, confirm=Confirmation(top=8, seeds=4), task=None, on_event=unheard"
+        "floor=None, confirm=Confirmation(top=8, seeds=4), halving=None, task=None, on_event=unheard"
     ),
     "sites": "model, *, layouts=None",
     "space_for": "model, example_input, *, layouts=None",
@@ -63,6 +65,7 @@ MEMBERS = {
     ),
     "ConvPattern": "drop_rate off scaled",
     "ConvSpace": SPACE,
+    "Halving": "budgets from_plain to_plain trainings",
     "Policy": "from_json load save scaled strength to_json",
     "Study": ("best confirmed finished open record seed space tally task timings trial trials updates"),
     "TokenPattern": "drop_rate off scaled",

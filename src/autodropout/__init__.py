@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from autodropout.applying import sites as sites
     from autodropout.applying import space_for as space_for
     from autodropout.comparison import compare as compare
+    from autodropout.engine.confirm import Confirmation as Confirmation
     from autodropout.engine.controller import Controller as Controller
+    from autodropout.engine.halving import Halving as Halving
     from autodropout.engine.run import search as search
     from autodropout.engine.study import Study as Study
     from autodropout.layers import PatternDropout as PatternDropout
@@ -37,7 +39,9 @@ __version__ = "0.1.0"
 _LATE_MODULES = ("baselines",)
 _LATE = {
     "Applied": "applying",
+    "Confirmation": "engine.confirm",
     "Controller": "engine.controller",
+    "Halving": "engine.halving",
     "PatternDropout": "layers",
     "Study": "engine.study",
     "apply": "applying",

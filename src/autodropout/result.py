@@ -61,6 +61,8 @@ class Trial:
         result: What it returned; None unless done (a diverged trial is done).
         reward: What the searcher is taught (the floor if it diverged); None if nothing is.
         error: Last line of what went wrong, if anything did.
+        budget: Fraction of a full training that it got; below 1 only under successive halving, where what
+            is taught (``reward``) is a prediction, or None if a trial of the same policy goes on.
     """
 
     id: int
@@ -75,6 +77,7 @@ class Trial:
     result: Result | None
     reward: float | None
     error: str | None
+    budget: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

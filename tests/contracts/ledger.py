@@ -11,6 +11,7 @@ from autodropout.engine import ledger as ledger_module
 from autodropout.engine.base import Searcher
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.executors.base import Job, Outcome
+from autodropout.engine.halving import Halving
 from autodropout.engine.history import replay
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
@@ -23,7 +24,7 @@ SPACE = TokenSpace(sites=("query", "ffn"))
 TRIALS, SLOTS = 14, 4
 TRIAL_COLUMNS = (
     "id, kind, tokens, log_prob, seed, updates_made, draw, place, source, state, lost, faults, reward, "
-    "floored, result, cause, error, finish, taught"
+    "floored, result, cause, error, finish, taught, budget, carried, weight"
 )
 
 
@@ -45,7 +46,9 @@ def history(out: Path) -> tuple[list[tuple[object, ...]], list[tuple[object, ...
 
 
 class CrashContract(ABC):
-    """Inherited once per searcher."""
+    """Inherited once per searcher, with and without successive halving."""
+
+    halving: Halving | None = None
 
     @abstractmethod
     def build(self) -> Searcher:
@@ -88,7 +91,7 @@ class CrashContract(ABC):
         confirm = Confirmation(top=2, seeds=2)
         return search(
             print, SPACE, trials=TRIALS, searcher=self.build(), out=out, executor=executor, capacity=SLOTS,
-            confirm=confirm, max_attempts=2,
+            confirm=confirm, max_attempts=2, halving=self.halving,
         )  # fmt: skip
 
     def crash(self, out: Path, moment: int, before_commit: bool, patch: pytest.MonkeyPatch) -> int:

@@ -12,9 +12,10 @@ from filelock import FileLock
 
 from autodropout.engine import ledger as ledger_module
 from autodropout.engine import ledger_schema
-from autodropout.engine.ledger import LOCK_FILE, Ledger, Lesson
+from autodropout.engine.ledger import Ledger, Lesson
 from autodropout.engine.ledger_reader import LedgerReader
 from autodropout.engine.ledger_records import Ending, NewTrial, StudyRecord, Unfinished
+from autodropout.engine.lock import LOCK_FILE
 from autodropout.errors import LedgerError
 from autodropout.result import Result
 from autodropout.token_space import TokenSpace
@@ -368,7 +369,7 @@ class TestBadFiles:
     def test_another_schema(self, tmp_path, schema, remedy):
         with closing(sqlite3.connect(self.whole(tmp_path))) as connection:
             connection.execute(f"PRAGMA user_version = {schema}")
-        self.refused(tmp_path, rf"study.db has schema {schema}, this autodropout reads 1; .*{remedy}")
+        self.refused(tmp_path, rf"study.db has schema {schema}, this autodropout reads 1 to 2; .*{remedy}")
 
     @pytest.mark.parametrize("share", [0.01, 0.3, 0.9])
     def test_a_truncated_file(self, tmp_path, share):

@@ -69,7 +69,7 @@ def is_running(out: Path) -> bool:
     """
     from filelock import FileLock, Timeout
 
-    from autodropout.engine.ledger import LOCK_FILE
+    from autodropout.engine.lock import LOCK_FILE
 
     if not (out / LOCK_FILE).exists():
         return False

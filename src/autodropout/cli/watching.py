@@ -18,6 +18,7 @@ from autodropout.engine.events import (
     PhaseName,
     TrialFailed,
     TrialFinished,
+    TrialPromoted,
     TrialRetried,
     TrialStarted,
 )
@@ -65,9 +66,10 @@ class Tally:
                 self.running += 1
             case TrialFinished():
                 self._end(counts=True)
-                if event.kind == "search" and event.reward is not None and not event.floored:
+                whole = event.kind == "search" and event.budget == 1.0 and not event.floored
+                if whole and event.reward is not None:
                     self.best = event.reward if self.best is None else max(self.best, event.reward)
-            case TrialRetried():
+            case TrialRetried() | TrialPromoted():
                 self._end(counts=False)
             case TrialFailed():
                 self._end(counts=not event.replaced)

@@ -17,8 +17,9 @@ from autodropout.engine.executors.inline import InlineExecutor
 from autodropout.engine.executors.local import LocalExecutor
 from autodropout.engine.interrupting import terminable
 from autodropout.engine.ledger import Ledger
-from autodropout.engine.loop import Loop, Rules, nothing_more
+from autodropout.engine.loop import Loop, nothing_more
 from autodropout.engine.places import LOGS
+from autodropout.engine.settling import Rules
 from autodropout.errors import UsageError
 
 ExecutorFactory = Callable[[Evaluate], Executor]

@@ -11,6 +11,7 @@ from typing import Any
 
 from autodropout.engine.base import Searcher
 from autodropout.engine.executors.base import Executor
+from autodropout.engine.halving import Halving
 from autodropout.engine.history import restore, searcher_of
 from autodropout.engine.ledger import Ledger
 from autodropout.engine.ledger_records import StudyRecord
@@ -33,6 +34,7 @@ class Asked:
         searcher: Name of a searcher, or one in its first state.
         seed: Seed of the whole study, from 0 to 2^63 - 1.
         task: Label of what is trained.
+        halving: How budgets grow; None trains every policy in full.
 
     Raises:
         UsageError: A value is out of range.
@@ -42,6 +44,7 @@ class Asked:
     searcher: str | Searcher
     seed: int
     task: str | None
+    halving: Halving | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.space, Space):
@@ -51,6 +54,8 @@ class Asked:
             raise UsageError(f"seed is {self.seed!r}; expected a whole number from 0 to {_LARGEST_SEED}")
         if not isinstance(self.task, str | None):
             raise UsageError(f"task is {self.task!r}; expected a label, or None")
+        if not isinstance(self.halving, Halving | None):
+            raise UsageError(f"halving is {self.halving!r}; expected a Halving, or None for full trainings")
 
 
 def begin(
@@ -140,6 +145,7 @@ def _created(
         machine=machine(),
         command=command(),
         created=time.time(),
+        halving=_halving(asked),
     )
     executor = build()
     return Ledger.create(out, study, searcher.snapshot()), searcher, executor
@@ -172,6 +178,7 @@ def _identity(study: StudyRecord, asked: Asked, options: Options) -> Iterator[tu
     yield "searcher", study.searcher, searcher if isinstance(searcher, str) else searcher.name
     yield "seed", study.seed, asked.seed
     yield "batch", study.batch, study.batch if options.batch is None else options.batch
+    yield "halving", study.halving, _halving(asked)
     if not isinstance(searcher, str):
         settings = _plain(searcher)
         for name in sorted(settings.keys() | study.settings.keys()):
@@ -182,6 +189,10 @@ def _spaces(theirs: str, ours: str) -> Iterator[tuple[str, Any, Any]]:
     there, here = json.loads(theirs), json.loads(ours)
     for name in sorted(there.keys() | here.keys()):
         yield f"space, in its {name}", there.get(name), here.get(name)
+
+
+def _halving(asked: Asked) -> dict[str, Any] | None:
+    return None if asked.halving is None else asked.halving.to_plain()
 
 
 def _plain(searcher: Searcher) -> dict[str, Any]:

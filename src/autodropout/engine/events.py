@@ -49,6 +49,7 @@ class TrialFinished:
         reward: Its reward, the floor if it diverged; None while no floor is known.
         floored: Whether it diverged.
         seconds: Its training time.
+        budget: Fraction of a full training that it got: below 1 if successive halving stops it there.
     """
 
     kind: TrialKind
@@ -56,6 +57,26 @@ class TrialFinished:
     reward: float | None
     floored: bool
     seconds: float | None
+    budget: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPromoted:
+    """A search trial returned and goes on with a larger budget, as a trial of its own.
+
+    Attributes:
+        trial: Its number.
+        reward: Its reward.
+        budget: Fraction of a full training that it got.
+        seconds: Its training time.
+        successor: Number of the trial in which it goes on.
+    """
+
+    trial: int
+    reward: float
+    budget: float
+    seconds: float | None
+    successor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +121,9 @@ class Paused:
     paused: bool
 
 
-Event = PhaseBegan | TrialStarted | TrialFinished | TrialRetried | TrialFailed | Learned | Paused
+Event = (
+    PhaseBegan | TrialStarted | TrialFinished | TrialPromoted | TrialRetried | TrialFailed | Learned | Paused
+)
 Notify = Callable[[Event], None]
 
 

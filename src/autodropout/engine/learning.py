@@ -22,10 +22,12 @@ class Goal:
             do not count.
         capacity: C, most trials queued or running at a time; None stands for the executor's slots and
             a few more, so that no slot waits while the searcher learns and proposes.
+        budget: Fraction of a full training that every policy begins with.
     """
 
     trials: int
     capacity: int | None
+    budget: float = 1.0
 
 
 class Learning:
@@ -55,7 +57,6 @@ class Learning:
         draw, place = ledger.read.dealt(self._updates)
         self._dealer = Dealer(searcher, update=self._updates, draw=draw, place=place)
         self._proposed = ledger.read.tally("search").proposed
-        self._next_id = ledger.read.next_id()
 
     @property
     def complete(self) -> bool:
@@ -82,18 +83,17 @@ class Learning:
 
     def _refill(self) -> None:
         room = self._capacity() - self._loop.unfinished
-        if new := [self._next() for _ in range(min(room, self._wanted()))]:
+        first = self._ledger.read.next_id()
+        if new := [self._next(first + place) for place in range(min(room, self._wanted()))]:
             self._ledger.enqueue(new)
             self._proposed += len(new)
-            self._loop.add([Unfinished(id=t.id, kind=t.kind, tokens=t.tokens, seed=t.seed) for t in new])
+            self._loop.add([_unfinished(trial) for trial in new])
 
     def _wanted(self) -> int:
         return self._goal.trials - (self._proposed - self._loop.replaced)
 
-    def _next(self) -> NewTrial:
+    def _next(self, number: int) -> NewTrial:
         dealt = self._dealer.deal()
-        number = self._next_id
-        self._next_id += 1
         return NewTrial(
             id=number,
             kind="search",
@@ -103,10 +103,22 @@ class Learning:
             updates_made=dealt.update,
             draw=dealt.draw,
             place=dealt.place,
+            budget=self._goal.budget,
         )
 
     def _capacity(self) -> int:
         return self._goal.capacity or self._executor.capacity + spare(self._executor.capacity)
+
+
+def _unfinished(trial: NewTrial) -> Unfinished:
+    return Unfinished(
+        id=trial.id,
+        kind=trial.kind,
+        tokens=trial.tokens,
+        seed=trial.seed,
+        log_prob=trial.log_prob,
+        budget=trial.budget,
+    )
 
 
 def spare(slots: int) -> int:

@@ -4,19 +4,19 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from autodropout.engine.control import withdraw
 from autodropout.engine.events import PhaseName
 from autodropout.engine.ledger_reader import LedgerReader
 from autodropout.engine.ledger_records import (
     Ending,
     NewTrial,
+    Promotion,
     StudyRecord,
     Unfinished,
     figures_to_plain,
@@ -29,12 +29,8 @@ from autodropout.engine.ledger_schema import (
     open_writer,
     transaction,
 )
+from autodropout.engine.lock import locked
 from autodropout.errors import LedgerError
-
-LOCK_FILE = "study.lock"
-
-_LOCK_SECONDS = 1.0
-"""Whoever looks whether a search is running holds the lock for a moment."""
 
 SNAPSHOT_KEPT_EVERY = 256
 """Besides the newest state of the searcher, those of every so many updates are kept."""
@@ -95,7 +91,7 @@ class Ledger:
         Raises:
             LedgerError: There is one already, another search holds it, or it cannot be written.
         """
-        lock = _locked(out)
+        lock = locked(out)
         try:
             if (out / LEDGER_FILE).exists():
                 raise LedgerError(f"{out} already holds a study; resume it or name another directory")
@@ -117,7 +113,7 @@ class Ledger:
         """
         if not (out / LEDGER_FILE).is_file():
             raise LedgerError(f"{out} holds no study: there is no {LEDGER_FILE}; check the directory's name")
-        lock = _locked(out)
+        lock = locked(out)
         try:
             return cls(out, lock)
         except BaseException:
@@ -144,8 +140,8 @@ class Ledger:
         with self._transaction():
             self._connection.executemany(
                 "INSERT INTO trials (id, kind, tokens, log_prob, seed, updates_made, draw, place, source, "
-                "state, queued) VALUES (:id, :kind, :tokens, :log_prob, :seed, :updates_made, :draw, :place, "
-                ":source, 'queued', :queued)",
+                "budget, state, queued) VALUES (:id, :kind, :tokens, :log_prob, :seed, :updates_made, :draw, "
+                ":place, :source, :budget, 'queued', :queued)",
                 rows,
             )
 
@@ -176,7 +172,7 @@ class Ledger:
         return cursor.rowcount == 1
 
     def finish(self, ending: Ending) -> bool:
-        """Record that a trial ended for good.
+        """Record that a trial ended for good, and the trial in which it goes on, if it does.
 
         The first finite reward of a search trial also becomes the floor of those that wait for one.
 
@@ -184,6 +180,7 @@ class Ledger:
             Whether the ending's attempt was the current one; if not, nothing is recorded.
         """
         values = _row(ending) | {
+            "promotion": None,
             "result": None if ending.result is None else result_to_json(ending.result),
             "finish": self._next_finish,
             "ended": time.time(),
@@ -197,6 +194,8 @@ class Ledger:
                 "WHERE id = :trial AND attempt = :attempt AND state = 'running'",
                 values,
             )
+            if cursor.rowcount == 1 and ending.promotion is not None:
+                self._promote(ending.trial, ending.promotion)
             if cursor.rowcount == 1 and ending.reward is not None:
                 self._connection.execute(
                     f"{_FLOOR} AND EXISTS (SELECT 1 FROM trials WHERE id = ? AND kind = 'search')",
@@ -262,6 +261,14 @@ class Ledger:
             self._connection.execute("UPDATE study SET phase = ?", (phase,))
         self.study = replace(self.study, phase=phase)
 
+    def _promote(self, trial: int, promotion: Promotion) -> None:
+        self._connection.execute(
+            "INSERT INTO trials (id, kind, tokens, log_prob, seed, updates_made, place, source, budget, "
+            "carried, weight, state, queued) SELECT :id, kind, tokens, log_prob, seed, updates_made, place, "
+            "id, :budget, :carried, :weight, 'queued', :queued FROM trials WHERE id = :trial",
+            asdict(promotion) | {"trial": trial, "queued": time.time()},
+        )
+
     def _requeue_interrupted(self) -> None:
         with self._transaction():
             self._connection.execute("UPDATE trials SET state = 'queued' WHERE state = 'running'")
@@ -270,25 +277,6 @@ class Ledger:
     def _transaction(self) -> Iterator[None]:
         with explained(self._path), transaction(self._connection):
             yield
-
-
-def _locked(out: Path) -> FileLock:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / LOCK_FILE)
-        lock.acquire(timeout=_LOCK_SECONDS, poll_interval=0.02)
-        try:
-            withdraw(out)  # at once: whatever is asked from now on is asked of us
-        except BaseException:
-            lock.release()
-            raise
-    except Timeout as error:
-        raise LedgerError(
-            f"another search is running in {out}; wait for it, stop it, or name another directory"
-        ) from error
-    except OSError as error:
-        raise LedgerError(f"{out} cannot be written ({error}); name a directory that can") from error
-    return lock
 
 
 def _row(record: StudyRecord | NewTrial | Ending) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -16,14 +16,14 @@ from autodropout.engine.ledger_records import (
     Unfinished,
     Update,
     figures_from_plain,
-    result_from_json,
 )
+from autodropout.engine.ledger_rows import Decode, scored_of, study_of, trial_of
 from autodropout.engine.ledger_schema import LEDGER_FILE, explained, open_reader
 from autodropout.errors import LedgerError
-from autodropout.policy import Policy
 from autodropout.result import Trial, TrialKind
 
-Decode = Callable[[tuple[int, ...]], Policy]
+_OWN = "json_extract(result, '$.reward')"
+"""The reward that a trial returned itself; what is taught may differ (see ``rungs.py``)."""
 
 
 class LedgerReader:
@@ -64,10 +64,7 @@ class LedgerReader:
         row = self._row("SELECT * FROM study")
         if row is None:
             raise LedgerError(f"{self._path}: the ledger is damaged (it describes no study); restore a copy")
-        fields = {name: row[name] for name in row if name != "one"}
-        for name in ("settings", "options", "versions", "machine"):
-            fields[name] = json.loads(fields[name])
-        return StudyRecord(**fields)
+        return study_of(row)
 
     def trials(self, decode: Decode) -> tuple[Trial, ...]:
         """Return all trials of all kinds, by number.
@@ -76,7 +73,7 @@ class LedgerReader:
             decode: Turns tokens into a policy.
         """
         rows = self._rows("SELECT * FROM trials ORDER BY id")
-        return tuple(_trial(row, decode) for row in rows)
+        return tuple(trial_of(row, decode) for row in rows)
 
     def trial(self, number: int, decode: Decode) -> Trial:
         """Return one trial.
@@ -87,7 +84,7 @@ class LedgerReader:
         row = self._row("SELECT * FROM trials WHERE id = ?", number)
         if row is None:
             raise LedgerError(f"{self._path} has no trial {number}")
-        return _trial(row, decode)
+        return trial_of(row, decode)
 
     def timings(self) -> tuple[Timing, ...]:
         """Return when things happened to each trial, by number."""
@@ -114,7 +111,7 @@ class LedgerReader:
             numbers = json.loads(row["trials"])
             marks = ",".join("?" * len(numbers))
             taught = self._rows(f"SELECT * FROM trials WHERE id IN ({marks})", *numbers)
-            by_number = {row["id"]: _scored(row) for row in taught}
+            by_number = {row["id"]: scored_of(row) for row in taught}
             yield tuple(by_number[number] for number in numbers)
 
     def last_update(self) -> int:
@@ -141,7 +138,7 @@ class LedgerReader:
 
     def unfinished(self, kind: TrialKind) -> tuple[Unfinished, ...]:
         """Return the queued and running trials of a kind, by number."""
-        columns = "id, kind, tokens, seed, attempt, lost, faults"
+        columns = "id, kind, tokens, seed, attempt, lost, faults, log_prob, source, budget, carried, weight"
         rows = self._rows(
             f"SELECT {columns} FROM trials WHERE state IN ('queued', 'running') AND kind = ? ORDER BY id",
             kind,
@@ -160,7 +157,7 @@ class LedgerReader:
             self._last_not_raised("search"),
             limit,
         )
-        return tuple(_scored(row) for row in rows)
+        return tuple(scored_of(row) for row in rows)
 
     def raised_in_a_row(self, kind: TrialKind) -> tuple[int, ...]:
         """Return the trials of a kind that raised, with none after them that ended otherwise."""
@@ -174,15 +171,18 @@ class LedgerReader:
     def dealt(self, update: int) -> tuple[int, int]:
         """Return (draw, place) of the next proposal to deal out since this update."""
         row = self._row(
-            "SELECT draw, place FROM trials WHERE kind = 'search' AND updates_made = ? "
+            "SELECT draw, place FROM trials WHERE kind = 'search' AND updates_made = ? AND draw IS NOT NULL "
             "ORDER BY draw DESC, place DESC LIMIT 1",
             update,
         )
         return (0, 0) if row is None else (row["draw"], row["place"] + 1)
 
     def extremes(self) -> tuple[float | None, float | None]:
-        """Return the worst and the best finite reward of a search trial so far."""
-        row = self._row("SELECT min(reward), max(reward) FROM trials WHERE kind = 'search' AND floored = 0")
+        """Return the worst finite reward of a search trial so far, and the best of a full training."""
+        row = self._row(
+            f"SELECT min({_OWN}), max({_OWN}) FILTER (WHERE budget = 1) FROM trials "
+            "WHERE kind = 'search' AND state = 'done' AND floored = 0"
+        )
         assert row is not None
         worst, best = row.values()
         return worst, best
@@ -193,7 +193,8 @@ class LedgerReader:
             (row["state"], row["replaced"]): row["number"]
             for row in self._rows(
                 "SELECT state, cause IS 'lost' AND state = 'failed' AS replaced, count(*) AS number "
-                "FROM trials WHERE kind = ? GROUP BY 1, 2",
+                "FROM trials WHERE kind = ? AND id NOT IN "
+                "(SELECT source FROM trials WHERE kind = 'search' AND source IS NOT NULL) GROUP BY 1, 2",
                 kind,
             )
         }
@@ -206,13 +207,22 @@ class LedgerReader:
         )
 
     def ranked(self) -> Iterator[tuple[int, tuple[int, ...], float]]:
-        """Yield (number, tokens, reward) of the search trials that returned, best first."""
+        """Yield (number, tokens, own reward) of search trials that returned: largest budget, then best."""
         rows = self._rows(
-            "SELECT id, tokens, reward FROM trials WHERE kind = 'search' AND state = 'done' AND floored = 0 "
-            "ORDER BY reward DESC, id"
+            f"SELECT id, tokens, {_OWN} AS reward FROM trials WHERE kind = 'search' AND state = 'done' "
+            "AND floored = 0 ORDER BY budget DESC, 3 DESC, id"
         )
         for row in rows:
             yield row["id"], tuple(json.loads(row["tokens"])), row["reward"]
+
+    def rungs(self) -> Iterator[tuple[int, int | None, float, float]]:
+        """Yield (number, source, budget, own reward) of search trials that returned, in order of ending."""
+        rows = self._rows(
+            f"SELECT id, source, budget, {_OWN} AS reward FROM trials WHERE kind = 'search' "
+            "AND state = 'done' AND floored = 0 ORDER BY finish"
+        )
+        for row in rows:
+            yield row["id"], row["source"], row["budget"], row["reward"]
 
     def confirmations(self) -> Iterator[tuple[int, tuple[int, ...], int, float | None, bool]]:
         """Yield (source, tokens, place, reward, ended) of the confirming trials, by number."""
@@ -254,32 +264,3 @@ class LedgerReader:
 
     def _explained(self) -> AbstractContextManager[None]:
         return explained(self._path)
-
-
-def _trial(row: dict[str, Any], decode: Decode) -> Trial:
-    tokens = tuple(json.loads(row["tokens"]))
-    return Trial(
-        id=row["id"],
-        kind=row["kind"],
-        tokens=tokens,
-        policy=decode(tokens),
-        log_prob=row["log_prob"],
-        seed=row["seed"],
-        state=row["state"],
-        attempt=row["attempt"],
-        update=row["updates_made"],
-        result=None if row["result"] is None else result_from_json(row["result"]),
-        reward=row["reward"],
-        error=row["error"],
-    )
-
-
-def _scored(row: dict[str, Any]) -> Scored:
-    return Scored(
-        trial=row["id"],
-        tokens=tuple(json.loads(row["tokens"])),
-        log_prob=row["log_prob"],
-        reward=row["reward"],
-        floored=bool(row["floored"]),
-        update=row["updates_made"],
-    )

@@ -31,6 +31,8 @@ class StudyRecord:
         machine: Where.
         command: With which command line.
         created: When, in seconds since the epoch.
+        halving: The settings of successive halving; None without it.
+        warm: Which study the searcher learned from before it began; None if from none.
     """
 
     space: str
@@ -47,6 +49,8 @@ class StudyRecord:
     machine: Mapping[str, Any]
     command: str
     created: float
+    halving: Mapping[str, Any] | None = None
+    warm: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,7 @@ class NewTrial:
         draw: Draw since that update from which it was dealt; None unless it is a search trial.
         place: Position in that draw; of a confirmation, which of its seeds.
         source: Number of the search trial that a confirmation repeats.
+        budget: Fraction of a full training that it gets.
     """
 
     id: int
@@ -74,6 +79,7 @@ class NewTrial:
     draw: int | None
     place: int
     source: int | None = None
+    budget: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,12 @@ class Unfinished:
         attempt: Attempts started so far.
         lost: How many of them the machine lost.
         faults: How many raised or ran out of time.
+        log_prob: Log-probability of the tokens; None if it has none.
+        source: Number of the trial that it repeats; None if it is the first of its policy.
+        budget: Fraction of a full training that it gets.
+        carried: What is taught, in the end, is ``carried + weight * value``, where the value is what is
+            known of a full training by then; 0 and 1 without successive halving.
+        weight: See ``carried``.
     """
 
     id: int
@@ -97,6 +109,28 @@ class Unfinished:
     attempt: int = 0
     lost: int = 0
     faults: int = 0
+    log_prob: float | None = None
+    source: int | None = None
+    budget: float = 1.0
+    carried: float = 0.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """A trial goes on with a larger budget, as a trial of its own: same policy, same seed.
+
+    Attributes:
+        id: Number of the new trial.
+        budget: Its budget.
+        carried: See ``Unfinished``.
+        weight: See ``Unfinished``.
+    """
+
+    id: int
+    budget: float
+    carried: float
+    weight: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +146,7 @@ class Ending:
         result: What it returned.
         cause: Why it did not return a finite reward.
         error: What went wrong, in one line.
+        promotion: How it goes on, if it does; then its reward is None.
     """
 
     trial: int
@@ -122,6 +157,7 @@ class Ending:
     result: Result | None = None
     cause: Cause | None = None
     error: str | None = None
+    promotion: Promotion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +202,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """How many trials of one kind are in which state.
+    """How many trials of one kind are in which state; one that went on counts as the one it became.
 
     Attributes:
         queued: Waiting, or waiting again.

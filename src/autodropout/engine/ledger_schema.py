@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from autodropout.engine.ledger_upgrade import OLDEST, shade, upgrade
 from autodropout.errors import LedgerError
 
 LEDGER_FILE = "study.db"
-SCHEMA = 1
+SCHEMA = 2
 
 _APPLICATION = 0x41440001
 _BUSY_SECONDS = 60.0
@@ -23,7 +24,8 @@ CREATE TABLE study (
     space TEXT NOT NULL, task TEXT, searcher TEXT NOT NULL, settings TEXT NOT NULL,
     seed INTEGER NOT NULL, batch INTEGER NOT NULL, planned INTEGER NOT NULL, trials INTEGER NOT NULL,
     options TEXT NOT NULL, phase TEXT NOT NULL CHECK (phase IN ('search', 'confirm', 'done')),
-    versions TEXT NOT NULL, machine TEXT NOT NULL, command TEXT NOT NULL, created REAL NOT NULL
+    versions TEXT NOT NULL, machine TEXT NOT NULL, command TEXT NOT NULL, created REAL NOT NULL,
+    halving TEXT, warm TEXT
 );
 CREATE TABLE updates (
     number INTEGER PRIMARY KEY,
@@ -38,9 +40,11 @@ CREATE TABLE trials (
     attempt INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0, faults INTEGER NOT NULL DEFAULT 0,
     reward REAL, floored INTEGER NOT NULL DEFAULT 0, result TEXT, cause TEXT, error TEXT,
     finish INTEGER UNIQUE, taught INTEGER REFERENCES updates,
-    queued REAL NOT NULL, started REAL, ended REAL
+    queued REAL NOT NULL, started REAL, ended REAL,
+    budget REAL NOT NULL DEFAULT 1, carried REAL NOT NULL DEFAULT 0, weight REAL NOT NULL DEFAULT 1
 );
 CREATE UNIQUE INDEX dealt ON trials (updates_made, draw, place) WHERE kind = 'search';
+CREATE UNIQUE INDEX promoted ON trials (source) WHERE kind = 'search' AND source IS NOT NULL;
 CREATE INDEX unfinished ON trials (id) WHERE state IN ('queued', 'running');
 CREATE INDEX untaught ON trials (finish) WHERE kind = 'search' AND taught IS NULL AND reward IS NOT NULL;
 CREATE INDEX unsettled ON trials (id) WHERE floored = 1 AND reward IS NULL;
@@ -108,8 +112,10 @@ def open_writer(path: Path) -> sqlite3.Connection:
     connection = _connect(path, "mode=rw")
     try:
         with explained(path):
-            _check(connection, path)
+            schema = _checked(connection, path)
             _check_pages(connection, path)
+            if schema < SCHEMA:
+                upgrade(connection)
             connection.execute(f"PRAGMA journal_mode = {_journal(path)}")
             connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
@@ -129,7 +135,8 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection = _connect(path, "mode=ro&immutable=1" if alone else "mode=ro")
     try:
         with explained(path):
-            _check(connection, path)
+            if _checked(connection, path) < SCHEMA:
+                shade(connection)
     except BaseException:
         connection.close()
         raise
@@ -166,7 +173,8 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _checked(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the ledger's schema, which is one that we can read."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
     if application != _APPLICATION:
@@ -174,9 +182,12 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} is no ledger of autodropout, or was emptied; "
             "restore it from a copy or search in another directory"
         )
-    if schema != SCHEMA:
+    if not OLDEST <= schema <= SCHEMA:
         remedy = "upgrade autodropout" if schema > SCHEMA else "open it with the version that wrote it"
-        raise LedgerError(f"{path} has schema {schema}, this autodropout reads {SCHEMA}; {remedy}")
+        raise LedgerError(
+            f"{path} has schema {schema}, this autodropout reads {OLDEST} to {SCHEMA}; {remedy}"
+        )
+    return int(schema)
 
 
 def _check_pages(connection: sqlite3.Connection, path: Path) -> None:

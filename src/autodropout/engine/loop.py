@@ -1,37 +1,21 @@
-"""The loop's turns: start what is queued, wait, record how trials ended."""
+"""The loop's turns: start what is queued, wait, have recorded how trials ended."""
 
 import heapq
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from autodropout.engine.control import requested
-from autodropout.engine.events import Notify, Paused, TrialFailed, TrialFinished, TrialRetried, TrialStarted
-from autodropout.engine.executors.base import Executor, Job, Outcome, Raised
-from autodropout.engine.judging import Again, Finished, GivenUp, judge
+from autodropout.engine.events import Notify, Paused, TrialStarted
+from autodropout.engine.executors.base import Executor, Job, Outcome
 from autodropout.engine.ledger import Ledger
-from autodropout.engine.ledger_records import Ending, Unfinished
-from autodropout.engine.places import LOGS
-from autodropout.errors import StudyError
+from autodropout.engine.ledger_records import Unfinished
+from autodropout.engine.rungs import Rungs
+from autodropout.engine.settling import Rules, Settler
 from autodropout.policy import Policy
 
 _POLL_SECONDS = 0.5
-_MOST_IN_A_ROW = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """How trials that go wrong are treated.
-
-    Attributes:
-        max_attempts: Attempts that the machine may lose before a trial is given up.
-        floor: Reward of a trial that diverges or fails by its own fault; None stands for the worst
-            finite reward so far. Until there is one, such trials wait and are taught nothing.
-    """
-
-    max_attempts: int
-    floor: float | None
 
 
 class Decoder(Protocol):
@@ -55,24 +39,35 @@ class Loop:
         decoder: Turns tokens into policies, such as a space.
         rules: How trials that go wrong are treated.
         notify: Told what happens.
-
-    Attributes:
-        replaced: Search trials given up for the machine's sake since the loop began.
-        best: Best finite reward of a search trial; None before the first.
+        rungs: Decides which search trials go on; None gives all of them full trainings.
     """
 
     def __init__(
-        self, ledger: Ledger, executor: Executor, decoder: Decoder, rules: Rules, notify: Notify
+        self,
+        ledger: Ledger,
+        executor: Executor,
+        decoder: Decoder,
+        rules: Rules,
+        notify: Notify,
+        rungs: Rungs | None = None,
     ) -> None:
         self._ledger, self._executor, self._decoder = ledger, executor, decoder
-        self._rules, self._notify = rules, notify
+        self._notify, self._budgeted = notify, rungs is not None
+        self._settler = Settler(ledger, rules, notify, rungs)
         self._queue: list[tuple[int, Unfinished]] = []
         self._running: dict[tuple[int, int], tuple[Job, Unfinished]] = {}
         self._unsettled = 0
-        self._lost_in_a_row = 0
         self._paused = False
-        self._worst, self.best = ledger.read.extremes()
-        self.replaced = 0
+
+    @property
+    def replaced(self) -> int:
+        """Search trials given up for the machine's sake since the loop began."""
+        return self._settler.replaced
+
+    @property
+    def best(self) -> float | None:
+        """Best finite reward of a search trial that was trained in full; None before the first."""
+        return self._settler.best
 
     @property
     def unfinished(self) -> int:
@@ -103,7 +98,8 @@ class Loop:
             self._start()
             for trial, outcome in self._ended():
                 self._unsettled -= 1
-                self._settle(trial, outcome)
+                if (following := self._settler.settle(trial, outcome)) is not None:
+                    self.add([following])
                 advance()
                 self._start()
         return True
@@ -126,11 +122,19 @@ class Loop:
             _, queued = heapq.heappop(self._queue)
             trial = replace(queued, attempt=queued.attempt + 1)
             self._ledger.start(trial.id, trial.attempt)
-            policy = self._decoder.decode(trial.tokens)
-            job = Job(trial=trial.id, attempt=trial.attempt, policy=policy, seed=trial.seed)
+            job = self._job(trial)
             self._running[trial.id, trial.attempt] = job, trial
             self._executor.submit(job)
             self._notify(TrialStarted(kind=trial.kind, trial=trial.id, attempt=trial.attempt))
+
+    def _job(self, trial: Unfinished) -> Job:
+        return Job(
+            trial=trial.id,
+            attempt=trial.attempt,
+            policy=self._decoder.decode(trial.tokens),
+            seed=trial.seed,
+            budget=trial.budget if self._budgeted else None,
+        )
 
     def _ended(self) -> list[tuple[Unfinished, Outcome]]:
         if not self._running:
@@ -145,100 +149,6 @@ class Loop:
         # Free slots get their next trial before what ended is recorded and learned from.
         self._start()
         return ended
-
-    def _settle(self, trial: Unfinished, outcome: Outcome) -> None:
-        rules = self._rules
-        verdict = judge(outcome, lost=trial.lost, faults=trial.faults, max_attempts=rules.max_attempts)
-        match verdict:
-            case Finished():
-                self._finish(trial, verdict)
-            case Again():
-                self._retry(trial, verdict)
-            case GivenUp():
-                self._give_up(trial, verdict, outcome)
-
-    def _finish(self, trial: Unfinished, verdict: Finished) -> None:
-        reward = self._floor() if verdict.diverged else verdict.result.reward
-        ending = Ending(
-            trial=trial.id,
-            attempt=trial.attempt,
-            state="done",
-            reward=reward,
-            floored=verdict.diverged,
-            result=verdict.result,
-            cause="diverged" if verdict.diverged else None,
-            error=f"diverged: its reward is {verdict.result.reward}" if verdict.diverged else None,
-        )
-        if not self._ledger.finish(ending):
-            return
-        self._lost_in_a_row = 0
-        if trial.kind == "search" and not verdict.diverged:
-            self._remember(verdict.result.reward)
-        event = TrialFinished(
-            kind=trial.kind,
-            trial=trial.id,
-            reward=reward,
-            floored=verdict.diverged,
-            seconds=verdict.result.seconds,
-        )
-        self._notify(event)
-
-    def _retry(self, trial: Unfinished, verdict: Again) -> None:
-        lost = verdict.cause == "lost"
-        again = replace(trial, lost=trial.lost + lost, faults=trial.faults + (not lost))
-        if not self._ledger.requeue(again, verdict.error):
-            return
-        self.add([again])
-        event = TrialRetried(kind=trial.kind, trial=trial.id, attempt=trial.attempt, reason=verdict.error)
-        self._notify(event)
-
-    def _give_up(self, trial: Unfinished, verdict: GivenUp, outcome: Outcome) -> None:
-        if isinstance(outcome, Raised):
-            self._check_raised(trial, outcome)
-        lost = verdict.cause == "lost"
-        ending = Ending(
-            trial=trial.id,
-            attempt=trial.attempt,
-            state="failed",
-            reward=None if lost else self._floor(),
-            floored=not lost,
-            cause=verdict.cause,
-            error=verdict.error,
-        )
-        if not self._ledger.finish(ending):
-            return
-        self.replaced += lost and trial.kind == "search"
-        self._notify(TrialFailed(kind=trial.kind, trial=trial.id, error=verdict.error, replaced=lost))
-        self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
-        if self._lost_in_a_row == _MOST_IN_A_ROW:
-            raise StudyError(
-                f"{_MOST_IN_A_ROW} trials in a row lost their worker for good ({verdict.error}); "
-                f"{self._where()}, free memory or use fewer workers, and resume"
-            )
-
-    def _check_raised(self, trial: Unfinished, outcome: Raised) -> None:
-        row = self._ledger.read.raised_in_a_row(trial.kind)
-        if len(row) + 1 < _MOST_IN_A_ROW:
-            return
-        # The cause is most likely a bug that will be mended: these trials are then worth another run.
-        self._ledger.forgive([*row, trial.id])
-        error = StudyError(
-            f"{_MOST_IN_A_ROW} trials in a row raised ({outcome.error}); {self._where()}, "
-            "mend evaluate and resume"
-        )
-        error.add_note(outcome.traceback)
-        raise error
-
-    def _where(self) -> str:
-        logs = self._ledger.out / LOGS
-        return f"see {logs}" if logs.is_dir() else "see its output"
-
-    def _floor(self) -> float | None:
-        return self._worst if self._rules.floor is None else self._rules.floor
-
-    def _remember(self, reward: float) -> None:
-        self._worst = reward if self._worst is None else min(self._worst, reward)
-        self.best = reward if self.best is None else max(self.best, reward)
 
 
 def nothing_more() -> None:

@@ -1,5 +1,6 @@
 """search(): find a policy. The only loop that runs trials."""
 
+import inspect
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,12 +14,15 @@ from autodropout.engine.events import Notify, PhaseBegan, PhaseName, unheard
 from autodropout.engine.executors.base import Evaluate, Executor
 from autodropout.engine.executors.inline import InlineExecutor
 from autodropout.engine.executors.local import LocalExecutor
+from autodropout.engine.halving import Halving
 from autodropout.engine.interrupting import terminable
 from autodropout.engine.learning import Goal, Learning
 from autodropout.engine.ledger import Ledger
-from autodropout.engine.loop import Loop, Rules, nothing_more
+from autodropout.engine.loop import Loop, nothing_more
 from autodropout.engine.options import ExecutorName, Options
 from autodropout.engine.places import LOGS
+from autodropout.engine.rungs import Rungs
+from autodropout.engine.settling import Rules
 from autodropout.engine.study import Study
 from autodropout.errors import UsageError
 from autodropout.space import Space
@@ -41,6 +45,7 @@ def search(
     max_attempts: int = 3,
     floor: float | None = None,
     confirm: Confirmation = Confirmation(),  # noqa: B008  it is frozen
+    halving: Halving | None = None,
     task: str | None = None,
     on_event: Notify = unheard,
 ) -> Study:
@@ -48,7 +53,7 @@ def search(
 
     A directory that holds the same study is gone on with, after any kind of stop: finished trials are
     kept, interrupted ones run again with the same number, seed and tokens. The searcher, space, task,
-    seed and batch must be the same; everything else may differ, and ``trials`` may grow.
+    seed, batch and halving must be the same; everything else may differ, and ``trials`` may grow.
 
     Failures are told apart. A reward that is not finite means that the trial diverged: it is taught as
     the floor. A trial that raises or runs out of time is run once more, then it has failed and is taught
@@ -61,7 +66,8 @@ def search(
 
     Args:
         evaluate: Called as evaluate(policy, seed); returns the reward to maximise or a ``Result``. Not
-            called when ``executor`` is an executor, which has its own.
+            called when ``executor`` is an executor, which has its own. With ``halving`` it is called as
+            evaluate(policy, seed, budget) and gives training that fraction of its steps, in (0, 1].
         space: What to search.
         trials: Search trials of the whole study, earlier ones included.
         searcher: ``"reinforce"``, ``"reinforce-paper"``, ``"random"``, ``"evolution"``, ``"tpe"`` or another
@@ -79,6 +85,8 @@ def search(
         floor: Reward of failed and diverged trials; None for the worst finite one so far. Until there
             is one they are taught nothing, and all that wait for it get the first.
         confirm: How many of the best policies are run again, on how many fresh seeds.
+        halving: Short trials first, full trainings for the promising (``engine.halving``); None trains
+            every policy in full.
         task: Label of what is trained, kept in the ledger; a study goes on only under the same one.
         on_event: Called with every event (``engine.events``), in this thread.
 
@@ -103,6 +111,8 @@ def search(
         5
     """
     _check_executor(executor)
+    if halving is not None and isinstance(executor, str):
+        _check_budgeted(evaluate)
     options = Options(
         trials=trials,
         workers=workers,
@@ -116,16 +126,17 @@ def search(
         confirm=confirm,
     )
     directory = new_directory() if out is None else Path(out)
-    asked = Asked(space=space, searcher=searcher, seed=seed, task=task)
+    asked = Asked(space=space, searcher=searcher, seed=seed, task=task, halving=halving)
     with terminable(), ExitStack() as stack, ExitStack() as running:
         if out is None:
             stack.callback(_remove_if_empty, directory)
         made = _executor(evaluate, executor, options, directory)
         ledger, mind, runner = begin(directory, asked, options, lambda: running.enter_context(made))
         stack.enter_context(ledger)
-        loop = Loop(ledger, runner, space, Rules(max_attempts=max_attempts, floor=floor), on_event)
+        rungs = None if halving is None else Rungs(halving, seed, ledger.read)
+        loop = Loop(ledger, runner, space, Rules(max_attempts=max_attempts, floor=floor), on_event, rungs)
         running.callback(loop.cancel)
-        goal = Goal(trials=trials, capacity=capacity)
+        goal = Goal(trials=trials, capacity=capacity, budget=1.0 if halving is None else halving.budgets[0])
         learning = Learning(ledger, mind, loop, runner, goal, on_event)
         if _search(ledger, loop, learning, on_event) and _confirm(ledger, loop, space, confirm, on_event):
             _enter(ledger, loop, "done", on_event)
@@ -171,6 +182,21 @@ def _warn_if_nothing_returned(loop: Loop, directory: Path) -> None:
 def _check_executor(executor: object) -> None:
     if executor is None:
         raise UsageError("executor is None; expected 'local' or 'inline', or an executor of your own")
+
+
+def _check_budgeted(evaluate: Evaluate) -> None:
+    """Refuse an evaluation that is known to take no budget, before any time is spent on it."""
+    try:
+        signature = inspect.signature(evaluate)
+    except (TypeError, ValueError):
+        return  # it does not say, or is no function, which the executor will
+    try:
+        signature.bind(None, 0, 1.0)
+    except TypeError as error:
+        raise UsageError(
+            f"halving calls evaluate(policy, seed, budget), but evaluate takes {signature}; give it a third "
+            "argument budget=1.0, the fraction of its steps to train for, or leave halving out"
+        ) from error
 
 
 def _remove_if_empty(directory: Path) -> None:
