@@ -1,10 +1,11 @@
-"""The landscape of a task: trials of policies by chance, from the starting bias, and of searches.
+"""The landscape of a task: policies by chance, from the starting bias, of searches, and set by hand.
 
     AUTODROPOUT_DATA=... python experiments/landscape.py --workers 2
 
-1,536 trainings of ptb-small, then two more seeds for a tenth of them: about four hours of core time at
-seven seconds each. It may be stopped at any moment; the same command goes on. Each part is a study of its
-own below the directory, so that autodropout report and export read it, too.
+1,536 trainings of ptb-small; 200 settings of single roles, the best eight of them on four more seeds; then
+two more seeds for a tenth of all: about five hours of core time at eight seconds each. It may be stopped at
+any moment; the same command goes on. Each part is a study of its own below the directory, so that
+autodropout report and export read it, too.
 """
 
 import argparse
@@ -23,8 +24,12 @@ from autodropout.engine.options import ExecutorName
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import DataError
+from autodropout.pattern import TokenPattern
+from autodropout.policy import Policy
+from autodropout.result import Trial
 from autodropout.tasks.ptb_small import PtbSmall
 from autodropout.tasks.pydoc_lm import PydocLm
+from autodropout.token_space import TokenSpace
 
 OUT = Path("runs/landscape")
 TASKS = {task.name: task for task in (PtbSmall(), PydocLm())}
@@ -39,24 +44,24 @@ PARTS: Mapping[str, int] = {
 }
 """Searcher and trials of each part."""
 
+WAYS = ((1, False, False), (1, False, True), (4, True, False), (4, True, True), ("whole", True, False))
+"""Size, share_t and share_c of what is swept by hand: units, words, blocks, spans, whole sequences."""
+
 EVERY = 10
 SEEDS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repeats:
+class Listed:
     """A searcher that proposes what it is given, one after the other, and learns nothing.
 
     Attributes:
+        name: What the ledger calls it.
         listed: Tokens to propose.
     """
 
+    name: str
     listed: tuple[tuple[int, ...], ...]
-
-    @property
-    def name(self) -> str:
-        """What the ledger calls it."""
-        return "repeats"
 
     @property
     def batch(self) -> int:
@@ -65,7 +70,7 @@ class Repeats:
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """Which ones, so that other repeats are another study."""
+        """Which ones, so that another list is another study."""
         return {"listed": [list(tokens) for tokens in self.listed]}
 
     def propose(self, draw: int) -> tuple[Proposal, ...]:  # noqa: ARG002
@@ -114,18 +119,37 @@ def run(task: PtbSmall | PydocLm, out: Path, how: How, parts: Mapping[str, int] 
     if missing := task.missing():
         raise DataError(missing)
     studies = []
-    for seed, (name, trials) in enumerate(parts.items()):
-        studies.append(_study(task, out / name, how, name, trials, seed))
+    searchers: list[tuple[str | Listed, int]] = list(parts.items())
+    hand = by_hand(task.space())
+    for seed, (searcher, trials) in enumerate([*searchers, (hand, hand.batch)]):
+        studies.append(_study(task, out, how, searcher, trials, seed))
         if not studies[-1].finished:  # somebody asked it to stop
             return studies
-    tokens = [trial.tokens for study in studies for trial in study.trials if trial.result is not None]
-    repeats = Repeats(listed=tuple(tokens[::EVERY] * SEEDS))
-    return [*studies, _study(task, out / repeats.name, how, repeats, repeats.batch, len(parts))]
+    tokens = [trial.tokens for study in studies for trial in _searched(study) if trial.result is not None]
+    repeats = Listed(name="repeats", listed=tuple(tokens[::EVERY] * SEEDS))
+    return [*studies, _study(task, out, how, repeats, repeats.batch, len(studies))]
+
+
+def _searched(study: Study) -> list[Trial]:
+    return [trial for trial in study.trials if trial.kind == "search"]
+
+
+def by_hand(space: TokenSpace) -> Listed:
+    """Return no dropout at all, and single roles with every rate and five ways to share coins."""
+    alone = [
+        Policy({key: TokenPattern(size=size, share_t=share_t, share_c=share_c, rate=rate)})
+        for key, choices in space.site_choices.items()
+        for size, share_t, share_c in WAYS
+        for rate in choices[-1].values
+    ]
+    return Listed(name="hand", listed=tuple(space.encode(policy) for policy in (Policy({}), *alone)))
 
 
 def _study(
-    task: PtbSmall | PydocLm, out: Path, how: How, searcher: str | Repeats, trials: int, seed: int
+    task: PtbSmall | PydocLm, parent: Path, how: How, searcher: str | Listed, trials: int, seed: int
 ) -> Study:
+    name = searcher if isinstance(searcher, str) else searcher.name
+    out, confirm = parent / name, Confirmation() if name == "hand" else Confirmation(top=0)
     with Watch(Console(highlight=False), f"{task.name}: {trials} trials in {out}") as watch:
         return search(
             task.evaluate,
@@ -137,7 +161,7 @@ def _study(
             out=out,
             seed=seed,
             floor=task.floor,
-            confirm=Confirmation(top=0),
+            confirm=confirm,
             task=task.key,
             on_event=watch,
         )

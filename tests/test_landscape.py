@@ -19,6 +19,7 @@ landscape = importlib.util.module_from_spec(SPEC)
 SIZE = CorpusSize(vocabulary=50, train=800, validation=400, test=400)
 SHORT = PydocLm(recipe=replace(PydocLm().recipe, size=SIZE, steps=2, width=16, heads=2, measurements=1))
 PARTS = {"random": 14, "evolution": 8}
+FEW = 3
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -33,15 +34,27 @@ def test_there_are_enough_trials():
     assert sum(landscape.PARTS.values()) >= 1500
 
 
-def test_it_runs_all_parts_repeats_a_tenth_and_goes_on_where_it_was(tmp_path):
+def test_by_hand_are_all_ways_and_rates_of_every_single_role():
+    space = SHORT.space()
+    listed = landscape.by_hand(space).listed
+    assert len(listed) == len(set(listed)) == 1 + (6 * 6 + 4) * 5
+    policies = [space.decode(tokens) for tokens in listed]
+    assert sorted({len([p for p in policy.sites.values() if not p.off]) for policy in policies}) == [0, 1]
+
+
+def test_it_runs_all_parts_repeats_a_tenth_and_goes_on_where_it_was(tmp_path, monkeypatch):
+    few = landscape.Listed(name="hand", listed=landscape.by_hand(SHORT.space()).listed[:FEW])
+    monkeypatch.setattr(landscape, "by_hand", lambda space: few)
     inline = landscape.How(executor="inline")
     studies = landscape.run(SHORT, tmp_path, inline, PARTS)
-    assert [len(study.trials) for study in studies] == [14, 8, 6]
-    originals = [trial for study in studies[:2] for trial in study.trials][::10]
-    repeated = studies[2].trials
+    searched = [[trial for trial in study.trials if trial.kind == "search"] for study in studies]
+    assert list(map(len, searched)) == [14, 8, 3, 6]
+    assert [len(study.confirmed) for study in studies] == [0, 0, 3, 0]
+    originals = [trial for trials in searched[:3] for trial in trials][::10]
+    repeated = searched[3]
     assert [t.tokens for t in repeated] == [t.tokens for t in originals] * 2
     seeds = {(t.tokens, t.seed) for t in [*originals, *repeated]}
-    assert len(seeds) == 9
+    assert len(seeds) == 9  # three policies, each on three seeds
     assert {study.task for study in studies} == {SHORT.key}
     trained = [study.timings for study in studies]
     again = landscape.run(SHORT, tmp_path, inline, PARTS)
