@@ -17,6 +17,7 @@ from autodropout.token_space import TokenSpace as TokenSpace
 
 if TYPE_CHECKING:
     from autodropout import baselines as baselines
+    from autodropout import benchmark as benchmark
     from autodropout.applying import Applied as Applied
     from autodropout.applying import apply as apply
     from autodropout.applying import match as match
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_LATE_MODULES = ("baselines",)
+_LATE_MODULES = ("baselines", "benchmark")
 _LATE = {
     "Applied": "applying",
     "Confirmation": "engine.confirm",

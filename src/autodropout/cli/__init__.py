@@ -15,6 +15,7 @@ from typing import Annotated, Any, TextIO
 import tyro
 
 from autodropout import __version__
+from autodropout.cli.benchmarking import Benchmark
 from autodropout.cli.command import Command
 from autodropout.cli.comparing import Compare
 from autodropout.cli.controlling import Pause, Status, Stop
@@ -39,6 +40,7 @@ _COMMANDS: dict[str, tuple[type[Command], str]] = {
     "search": (Search, "Search the dropout policy for a task."),
     "resume": (Resume, "Go on with a search after any stop."),
     "compare": (Compare, "Compare a policy with tuned baselines."),
+    "benchmark": (Benchmark, "Compare searchers without training anything."),
     "show": (Show, "Draw a policy's patterns."),
     "report": (Report, "Write one HTML page about a search."),
     "export": (Export, "Write a search's trials for other tools."),

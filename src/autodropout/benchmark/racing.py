@@ -1,0 +1,131 @@
+"""Run all searches of a comparison, in several processes."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import lru_cache
+from multiprocessing import get_context
+
+import numpy as np
+
+from autodropout.benchmark.landscapes import Benchmark
+from autodropout.benchmark.plan import Job, Plan
+from autodropout.benchmark.released import read_release
+from autodropout.benchmark.simulating import Simulated, simulate
+from autodropout.errors import UsageError
+from autodropout.space import Space
+from autodropout.space_json import space_from_json
+
+Races = Mapping[str, Mapping[int, Simulated]]
+"""For each variant's name, what its runs came to, by their number of trials."""
+
+Notify = Callable[[str, int, int], None]
+"""Called as notify(variant, jobs done, jobs in all)."""
+
+
+def unheard(variant: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def race(
+    benchmark: Benchmark,
+    plan: Plan,
+    *,
+    space: Space | None = None,
+    workers: int = 2,
+    notify: Notify = unheard,
+) -> Races:
+    """Simulate every search of a plan; the outcome does not depend on the number of workers.
+
+    Args:
+        benchmark: The landscape that stands for training.
+        plan: Who searches, how often, how long.
+        space: What they search; its sites and values were all in the landscape. None for the landscape's.
+        workers: Processes, each with one thread. 1 stays in this one.
+        notify: Told of progress.
+
+    Raises:
+        UsageError: A searcher does not take its settings, or ``workers`` is below 1.
+        SpaceError: A value of the space was not in the landscape.
+        DataError: The landscape is too small for a surrogate, or has no repeats.
+    """
+    if workers < 1:
+        raise UsageError(f"workers is {workers}; expected at least 1")
+    searched = space or benchmark.space
+    jobs = [job for variant in plan.variants for job in plan.jobs(variant, searched, workers)]
+    benchmark.surrogate.check(searched)
+    done: dict[int, Simulated] = {}
+    for number, simulated in _ran(benchmark, searched, jobs, workers):
+        done[number] = simulated
+        notify(jobs[number].variant.name, len(done), len(jobs))
+    return {
+        variant.name: _joined([(job, done[n]) for n, job in enumerate(jobs) if job.variant is variant])
+        for variant in plan.variants
+    }
+
+
+def _ran(
+    benchmark: Benchmark, space: Space, jobs: Sequence[Job], workers: int
+) -> Iterator[tuple[int, Simulated]]:
+    if workers == 1:
+        with _one_thread():
+            for number, job in enumerate(jobs):
+                yield number, _simulated(benchmark, space, job)
+        return
+    text, searched = benchmark.release.to_text(), space.to_json()
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        futures: dict[Future[Simulated], int] = {
+            pool.submit(_remote, text, searched, job): number for number, job in enumerate(jobs)
+        }
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _remote(text: str, space: str, job: Job) -> Simulated:
+    with _one_thread():
+        return _simulated(_opened(text), space_from_json(space), job)
+
+
+@lru_cache(maxsize=1)
+def _opened(text: str) -> Benchmark:
+    """Keep the fitted surrogate from job to job."""
+    return Benchmark(read_release(text, "the landscape"), "the landscape")
+
+
+def _simulated(benchmark: Benchmark, space: Space, job: Job) -> Simulated:
+    return simulate(
+        lambda seed: job.variant.make(space, seed=seed, trials=job.setup.trials),
+        lambda tokens: benchmark.surrogate.predict(tokens, space),
+        benchmark.noise,
+        job.setup,
+        job.repetitions,
+    )
+
+
+def _joined(parts: Sequence[tuple[Job, Simulated]]) -> dict[int, Simulated]:
+    """Put the repetitions of each run together, in their order."""
+    runs: dict[int, list[Simulated]] = {}
+    for job, simulated in sorted(parts, key=lambda part: part[0].repetitions):
+        runs.setdefault(job.setup.trials, []).append(simulated)
+    return {
+        trials: Simulated(
+            looks=run[0].looks,
+            budgets=run[0].budgets,
+            ended=np.concatenate([part.ended for part in run]),
+            unconfirmed=np.concatenate([part.unconfirmed for part in run]),
+            proposed=np.concatenate([part.proposed for part in run]),
+        )
+        for trials, run in sorted(runs.items())
+    }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute in one thread: processes that each use all cores slow one another down many times."""
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+    with threadpool_limits(1):
+        yield

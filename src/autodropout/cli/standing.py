@@ -1,0 +1,74 @@
+"""Compare searchers in the terminal: show the progress, print the table, write the JSON."""
+
+import json as jsonlib
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from autodropout.atomic import write_text
+from autodropout.benchmark.account import cells, document, legend
+from autodropout.benchmark.landscapes import Benchmark
+from autodropout.benchmark.plan import Plan
+from autodropout.benchmark.racing import Races, race
+from autodropout.benchmark.standings import standings
+from autodropout.cli.terminal import console
+from autodropout.errors import UsageError
+
+
+def hold(benchmark: Benchmark, plan: Plan, *, workers: int, out: Path | None, json: bool) -> None:
+    """Compare searchers, showing the progress; then print what that shows.
+
+    Args:
+        benchmark: The landscape.
+        plan: Who searches, how often, how long.
+        workers: Processes.
+        out: File to write the JSON to; None for none.
+        json: Print JSON, and everything else to the error stream.
+
+    Raises:
+        UsageError: A setting is wrong, or the file cannot be written.
+        KeyboardInterrupt: The user stopped it; nothing is kept.
+    """
+    terminal = console(stderr=json)
+    began = time.perf_counter()
+    races = _watched(terminal, benchmark, plan, workers)
+    rows = standings(plan, races)
+    facts = document(benchmark, plan, rows, seconds=time.perf_counter() - began)
+    text = jsonlib.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    if out is not None:
+        try:
+            write_text(out, text)
+        except OSError as error:
+            raise UsageError(f"{out} cannot be written ({error.strerror}); name another file") from error
+    if json:
+        console(soft_wrap=True).print(text, end="")
+        return
+    terminal.print(_table(cells(rows)))
+    terminal.print()
+    terminal.print(legend(facts))
+    if out is not None:
+        terminal.print(f"Saved: {out}", soft_wrap=True)
+
+
+def _watched(terminal: Console, benchmark: Benchmark, plan: Plan, workers: int) -> Races:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal, transient=True) as progress:
+        task = progress.add_task(f"Fitting the surrogate of {benchmark.name}", total=None)
+
+        def notify(variant: str, done: int, total: int) -> None:
+            progress.update(task, description=f"Simulating searches ({variant})", completed=done, total=total)
+
+        return race(benchmark, plan, workers=workers, notify=notify)
+
+
+def _table(lines: list[list[str]]) -> Table:
+    heading, *body = lines
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for place, word in enumerate(heading):
+        table.add_column(word, justify="left" if place == 0 else "right", overflow="fold")
+    for line in body:
+        table.add_row(*line)
+    return table

@@ -1,0 +1,92 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from autodropout.benchmark.deviation import measured, noise_of, repeatability
+from autodropout.benchmark.released import Released
+from autodropout.errors import DataError
+from autodropout.pattern import TokenPattern
+from autodropout.policy import Policy
+from autodropout.result import Result
+from toy_landscape import NOISE
+
+
+def trial(place, seed, reward, kind="search"):
+    """One of many policies that differ in their rate."""
+    policy = Policy({"role:ffn": TokenPattern(size=1, rate=(place + 1) / 1000)})
+    return Released(
+        policy=policy,
+        tokens=(),
+        space="",
+        source="random",
+        study="a",
+        kind=kind,
+        trial=1,
+        seed=seed,
+        result=Result(reward=reward),
+        repeat=0,
+    )
+
+
+def test_the_pooled_deviation_is_that_of_the_formula():
+    trials = [
+        trial(0, 1, 1.0),
+        trial(0, 2, 1.2),
+        trial(1, 1, 2.0),
+        trial(1, 2, 2.1),
+        trial(1, 3, 2.3),
+        trial(2, 1, 9.0),
+    ]
+    noise = noise_of(trials).pooled
+    squares = 2 * 0.1**2 + sum((r - 6.4 / 3) ** 2 for r in (2.0, 2.1, 2.3))
+    assert noise.sd == pytest.approx(math.sqrt(squares / 3))
+    assert noise.low == pytest.approx(math.sqrt(squares / chi2.ppf(0.975, 3)))
+    assert noise.high == pytest.approx(math.sqrt(squares / chi2.ppf(0.025, 3)))
+    assert (noise.degrees, noise.policies) == (3, 2)
+
+
+def test_planted_noise_is_found_within_its_interval(release):
+    noise = noise_of(release.trials).pooled
+    assert noise.degrees >= 24
+    assert noise.low < NOISE < noise.high
+
+
+def test_levels_follow_the_reward():
+    rng = np.random.default_rng(0)
+    trials = [
+        trial(place, seed, level + rng.normal(0, 0.01 * 4**level))
+        for place in range(60)
+        for level in [place // 20]
+        for seed in range(3)
+    ]
+    noise = noise_of(trials)
+    assert [level.reward for level in noise.levels] == pytest.approx([0, 1, 2], abs=0.05)
+    assert [level.sd for level in noise.levels] == pytest.approx([0.01, 0.04, 0.16], rel=0.3)
+    ends = noise.at(np.array([-5.0, 5.0]))
+    assert ends.tolist() == [noise.levels[0].sd, noise.levels[2].sd]
+    middle = noise.at(np.array([(noise.levels[0].reward + noise.levels[1].reward) / 2]))
+    assert middle[0] == pytest.approx((noise.levels[0].sd + noise.levels[1].sd) / 2)
+
+
+def test_few_repeats_have_one_level():
+    noise = noise_of([trial(place, seed, seed * 0.1) for place in range(5) for seed in range(2)])
+    assert noise.levels == (noise.pooled,)
+
+
+def test_the_reward_that_chose_a_policy_does_not_count():
+    trials = [trial(0, 1, 9.0), trial(0, 2, 1.0, "confirm"), trial(0, 3, 1.2, "confirm"), trial(1, 1, 2.0)]
+    groups = measured(trials).values()
+    assert [[t.result.reward for t in group] for group in groups] == [[1.0, 1.2], [2.0]]
+    assert noise_of(trials).pooled.sd == pytest.approx(math.sqrt(0.02))
+    first, second = repeatability(trials)
+    assert (first.tolist(), second.tolist()) == ([1.0], [1.2])
+
+
+def test_diverged_trials_and_the_same_seed_again_say_nothing():
+    trials = [trial(0, 1, 1.0), trial(0, 1, 1.0), trial(0, 2, math.nan)]
+    with pytest.raises(DataError, match="no policy of the landscape was trained with two seeds"):
+        noise_of(trials)
+    assert noise_of([*trials, replace(trials[0], seed=5)]).pooled.sd == 0.0
