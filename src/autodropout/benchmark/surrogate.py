@@ -16,6 +16,7 @@ from autodropout.space import Space
 Floats = NDArray[np.float64]
 
 _LEAST = 20
+_DECIMALS = 9
 
 
 class Surrogate:
@@ -61,10 +62,8 @@ class Surrogate:
             SpaceError: A site or value was not in the landscape.
         """
         rows = list(tokens)
-        if not rows:
-            return np.zeros(0)
         home = next(iter(self._spaces.values()))
-        return np.asarray(self._fitted.predict(self._features.of(space or home, rows)), dtype=np.float64)
+        return self._expected(self._features.of(space or home, rows)) if rows else np.zeros(0)
 
     def check(self, space: Space) -> None:
         """Refuse a space that the landscape says nothing about.
@@ -84,7 +83,11 @@ class Surrogate:
 
     def predict_trials(self, trials: Sequence[Released]) -> Floats:
         """Return the expected reward of each trial's policy, (n,), whatever space it is from."""
-        return np.asarray(self._fitted.predict(self._rows(trials)), dtype=np.float64)
+        return self._expected(self._rows(trials))
+
+    def _expected(self, rows: Floats) -> Floats:
+        """Predict, and cut off what depends on how many rows are multiplied at once."""
+        return np.round(np.asarray(self._fitted.predict(rows), dtype=np.float64), _DECIMALS)
 
     def _rows(self, trials: Sequence[Released]) -> Floats:
         rows = np.zeros((len(trials), self._features.number))
