@@ -18,8 +18,8 @@ GROUND = (
 ROOMS = {
     "ground": GROUND,
     "tensors": "tracing noise tables tiling planes mask fused attach opening",
-    "layers": "layers baselines augmented attribution adaptive",
-    "applying": "families choosing existing probing matching applied applying monte_carlo",
+    "layers": "valid_tokens layers baselines augmented attribution adaptive",
+    "applying": "families choosing existing probing matching following applied applying monte_carlo",
     "engine": "engine",
     "zoo": "zoo",
     "models": "models",
@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "top": " ".join(ROOMS),
 }
 ONLY_HERE = {
-    "torch": "tensors layers applying engine.controller engine.reinforce models data tasks report top",
+    "torch": "tensors layers applying engine.controller engine.gradient engine.reinforce models data tasks"
+    " report top",
     "ray": "engine.executors.ray",
 }
 ENTRY_POINTS = {  # they may have many parameters, which are keyword-only

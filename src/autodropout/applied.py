@@ -7,13 +7,16 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from autodropout.attach import Attachment
 from autodropout.errors import ApplyError, UsageError
+from autodropout.following import Following, follow
+from autodropout.layers import PatternDropout
 from autodropout.policy import Policy
 from autodropout.site import Closing
+from autodropout.valid_tokens import checked_tokens
 
 Existing = Literal["keep", "off"]
 """What becomes of the dropout that a model already has."""
@@ -72,6 +75,8 @@ class Applied(Generic[LayerT]):
         self._progress = 0.0
         self._step = 0
         self._num_disabled = 0
+        self._valid_tokens: Tensor | None = None
+        self._following: Following | None = None
         self._removed = False
         self._warned_of: frozenset[str] | None = None
         self._ran = False
@@ -120,6 +125,42 @@ class Applied(Generic[LayerT]):
         for layer in self.layers.values():
             layer.set_step(step)
         self._step = int(step)
+
+    @property
+    def valid_tokens(self) -> Tensor | None:
+        """Which tokens the next batches' patterns act on: bool, (N, T) or (1, T); None for all.
+
+        What belongs to other tokens, such as padding or [CLS], is left as it is and counted neither in Size
+        nor in Sum of Eq. 1. Set it before each batch, or let ``follow`` read it. With activation
+        checkpointing, run the backward pass before setting it again.
+        """
+        return self._valid_tokens
+
+    @valid_tokens.setter
+    def valid_tokens(self, tokens: Tensor | None) -> None:
+        self._check_active()
+        self._valid_tokens = checked_tokens(tokens, "valid_tokens")
+        for layer in self.layers.values():
+            if isinstance(layer, PatternDropout):
+                layer.set_valid_tokens(self._valid_tokens)
+
+    def follow(self, *, protect: Sequence[int] = ()) -> None:
+        """Read the valid tokens off each batch of a Hugging Face model from now on, instead.
+
+        Tokens take part where ``attention_mask`` is not 0; an encoder and a decoder have one each. Of the
+        encoder's tokens, cross-attention sees padding, but not which are protected.
+
+        Args:
+            protect: Ids of tokens that never take part, such as ``tokenizer.all_special_ids``; looked for
+                in ``input_ids``.
+
+        Raises:
+            UsageError: No pattern stands in such a model, or these are no ids.
+        """
+        self._check_active()
+        if self._following is not None:
+            self._following.close()
+        self._following = follow(self._model, self.layers.values(), protect)
 
     def silent_sites(self) -> tuple[str, ...]:
         """Return the applied sites that do nothing.
@@ -178,6 +219,8 @@ class Applied(Generic[LayerT]):
         self._warn_of_unfired()
         self._removed = True
         self._set_strengths()
+        if self._following is not None:
+            self._following.close()
         for attachment in reversed(self._attachments):
             attachment.close()
         if self._silenced is not None:

@@ -24,7 +24,7 @@ from autodropout.opening import open_places
 from autodropout.pattern import Pattern, TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.probing import map_size, site_shapes
-from autodropout.site import Layout, Opening, Site
+from autodropout.site import Layout, Opening, Sequences, Site
 from autodropout.token_space import TokenSpace
 
 _QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
@@ -146,20 +146,20 @@ def _layers(
     layers: dict[str, PatternDropout] = {}
     places: dict[str, list[nn.Module]] = {}
 
-    def put(name: str, pattern: Pattern, layout: Layout) -> PatternDropout:
-        layers[name] = PatternDropout(pattern, layout=layout, site=name, seed=seed)
+    def put(name: str, pattern: Pattern, layout: Layout, sequences: Sequences) -> PatternDropout:
+        layers[name] = PatternDropout(pattern, layout=layout, site=name, seed=seed, sequences=sequences)
         return layers[name]
 
     for found in matches:
         site = found.site
-        layer: nn.Module = put(site.name, found.pattern, site.layout)
+        layer: nn.Module = put(site.name, found.pattern, site.layout, site.sequences)
         if site.channels is not None:
             layer = OnChannels(layer, site.channels, site.name)
         places.setdefault(site.module_name, []).append(layer)
     for found in matches:
         if found.shortcut is not None:
             layout = found.site.shortcut_layout or found.site.layout
-            layer = put(f"{found.site.name}:shortcut", found.pattern, layout)
+            layer = put(f"{found.site.name}:shortcut", found.pattern, layout, ("own", None))
             places.setdefault(found.shortcut, []).append(layer)
     return layers, places
 

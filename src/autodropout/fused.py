@@ -38,7 +38,13 @@ _EXACT = 2**24  # float32 holds every whole number up to it
 _CHUNK = 2**17  # elements that fit into a core's cache
 
 
-def drop_drawn(h: Tensor, pattern: Pattern, noise: Noise, strength: float | Tensor | None = None) -> Tensor:
+def drop_drawn(
+    h: Tensor,
+    pattern: Pattern,
+    noise: Noise,
+    strength: float | Tensor | None = None,
+    valid: Tensor | None = None,
+) -> Tensor:
     """Do what ``drop`` does with a fresh keep mask of a pattern.
 
     Where h is finite, equal to ``drop(h, drawn_conv_keep(...))`` or its twin for tokens. Where h is infinite
@@ -49,12 +55,15 @@ def drop_drawn(h: Tensor, pattern: Pattern, noise: Noise, strength: float | Tens
         pattern: What to drop; not off.
         noise: Source of draws, on h's device.
         strength: In [0, 1], a factor on the pattern's rate; None is 1.
+        valid: Bool, broadcastable to h: where a TokenPattern acts, as ``drop`` takes it; None is everywhere.
 
     Returns:
         Same shape, dtype and memory format as h.
     """
     if isinstance(pattern, ConvPattern):
         return _drop_conv(h, pattern, noise, strength)
+    if valid is not None:
+        return drop(h, drawn_token_keep(pattern, h.shape, noise, strength), valid)
     return _drop_tokens(h, pattern, noise, strength)
 
 
@@ -118,7 +127,7 @@ def _dropped(h: Tensor, size: int, kept: Tensor, times: Times, *drawn: Tensor) -
 
 
 def _factor(size: int, kept: Tensor, dtype: torch.dtype) -> float:
-    """Return what ``size_over_sum`` returns, as a number that is rounded to float32 only where it is used."""
+    """Return what ``size_over_sum`` returns, as a number: it will be rounded to float32 where it is used."""
     if size > _EXACT:  # the sizes themselves would be rounded there
         return size_over_sum(size, kept, dtype).item()
     return size / max(int(kept), 1)

@@ -15,8 +15,9 @@ from autodropout.errors import PatternError, ShapeError, UsageError
 from autodropout.fused import drop_drawn
 from autodropout.noise import CounterNoise, GeneratorNoise, Noise, stream_key
 from autodropout.pattern import ConvPattern, Pattern, TokenPattern
-from autodropout.site import Layout
+from autodropout.site import Layout, Sequences
 from autodropout.tracing import at_trace_time
+from autodropout.valid_tokens import ValidTokens, valid_mask
 
 LAYOUTS_OF: dict[type[Pattern], tuple[Layout, ...]] = {
     ConvPattern: ("NCHW", "NHWC"),
@@ -49,6 +50,7 @@ class PatternDropout(nn.Module):
         site: Name of the place where it stands, for errors and for ``seed``.
         seed: None draws from the device's default generator. A number makes every mask a pure function
             of (seed, data-parallel rank, site, step); whoever trains sets ``step`` (see ``set_step``).
+        sequences: Whose tokens stand along the last two axes, for ``set_valid_tokens``.
 
     Attributes:
         fired: Whether it has run in training mode, or been compiled to, since it was made.
@@ -72,6 +74,7 @@ class PatternDropout(nn.Module):
         layout: Layout | None = None,
         site: str | None = None,
         seed: int | None = None,
+        sequences: Sequences = ("own", None),
     ) -> None:
         super().__init__()
         self.pattern = pattern
@@ -79,6 +82,8 @@ class PatternDropout(nn.Module):
         self.site = site
         self.seed = seed
         self.fired = False
+        self._sequences = sequences
+        self._valid: ValidTokens = {"own": None, "other": None}
         self._level, self._number = 1.0, 0  # of strength and step: the buffers are for compiled graphs
         self._stream = None if seed is None else stream_key(seed, site or "")
         self.register_buffer("strength", torch.tensor(1.0), persistent=False)
@@ -131,6 +136,20 @@ class PatternDropout(nn.Module):
         self._number = int(step)
         self.step.fill_(self._number)
 
+    def set_valid_tokens(self, own: Tensor | None, other: Tensor | None = None) -> None:
+        """Say which tokens of the next batches a TokenPattern acts on.
+
+        What does not belong to such a token is left as it is and counted neither in Size nor in Sum of
+        Eq. 1; of attention weights that is all but what a valid query gives a valid key. Compiled code
+        follows without being compiled again, as long as the shape stays.
+
+        Args:
+            own: Bool, (N, T) or (1, T), True where a token takes part; None for all.
+            other: The same for the tokens of another sequence, (N, S), where the layer stands in an
+                attention to it.
+        """
+        self._valid = {"own": own, "other": other}
+
     def extra_repr(self) -> str:
         """Return what differs from the pattern's defaults, and where it stands."""
         extras = {"layout": self.layout, "site": self.site, "seed": self.seed}
@@ -155,7 +174,9 @@ class PatternDropout(nn.Module):
             strength = None if self._level == 1.0 else self._level  # None may spare the coins
             if _is_one_draw(self.pattern, canonical.shape):
                 _warn_one_draw()
-        y = drop_drawn(canonical, self.pattern, self._noise(h.device), strength)
+        is_tokens = isinstance(self.pattern, TokenPattern)
+        valid = valid_mask(canonical, self._sequences, self._valid, self.site) if is_tokens else None
+        y = drop_drawn(canonical, self.pattern, self._noise(h.device), strength, valid)
         return y if back is None else y.permute(back)
 
     def _noise(self, device: torch.device) -> Noise:

@@ -79,7 +79,7 @@ def token_keep(
     return drawn_token_keep(pattern, shape, GeneratorNoise(generator, device))
 
 
-def drop(h: Tensor, keep: Tensor) -> Tensor:
+def drop(h: Tensor, keep: Tensor, valid: Tensor | None = None) -> Tensor:
     """Zero what is not kept and rescale the rest.
 
     Drop(h, m) = h * m * Size(m) / Sum(m)                      (AutoDropout, Eq. 1)
@@ -91,27 +91,35 @@ def drop(h: Tensor, keep: Tensor) -> Tensor:
     Args:
         h: Hidden state, any float dtype, shape S.
         keep: Bool, True where h survives; broadcastable to S (size 1 along shared axes).
+        valid: Bool, broadcastable to S. Where it is False, as at padding, h is left as it is and counted
+            neither in Size nor in Sum. None: all of h takes part.
 
     Returns:
-        Same shape and dtype as h; all zeros where nothing is kept.
+        Same shape and dtype as h; all zeros where nothing that takes part is kept.
 
     Raises:
-        ShapeError: keep is not bool or does not broadcast to h, or h is not of a float dtype.
+        ShapeError: keep or valid is not bool or does not broadcast to h, or h is not of a float dtype.
     """
-    _check_drop(h, keep)
+    _check_drop(h, keep, "keep")
+    if valid is not None:
+        _check_drop(h, valid, "valid")
+        kept = keep & valid
+        counted = valid.expand(kept.shape)
+        return torch.where(valid, scaled(h, keep, size_over_sum(counted.sum(), kept.sum(), h.dtype)), h)
     return scaled(h, keep, size_over_sum(keep.numel(), keep.sum(), h.dtype))
 
 
-def size_over_sum(size: int, kept: Tensor, dtype: torch.dtype) -> Tensor:
+def size_over_sum(size: int | Tensor, kept: Tensor, dtype: torch.dtype) -> Tensor:
     """Return Eq. 1's factor, Size(m) / Sum(m), in float32 or, for float64, in float64.
 
     Args:
-        size: Elements of the mask.
+        size: Elements of the mask, a number or 0-dim int64.
         kept: 0-dim int64, how many of them are kept; where none is, the factor is finite all the same.
         dtype: The hidden state's.
     """
     kept = kept.clamp(min=1).to(torch.float64 if dtype == torch.float64 else torch.float32)
-    return torch.full_like(kept, size) / kept  # a plain number over a tensor is its reciprocal, rounded twice
+    # A plain number over a tensor would be a product with its reciprocal, rounded twice.
+    return (size if isinstance(size, Tensor) else torch.full_like(kept, size)) / kept
 
 
 def scaled(h: Tensor, keep: Tensor, factor: Tensor) -> Tensor:
@@ -255,14 +263,17 @@ def _token_shape(pattern: TokenPattern, shape: Sequence[int]) -> Sequence[int]:
     return shape
 
 
-def _check_drop(h: Tensor, keep: Tensor) -> None:
+def _check_drop(h: Tensor, mask: Tensor, name: str) -> None:
     if not h.is_floating_point():
         raise ShapeError(f"the hidden state is {h.dtype}; expected a float dtype")
-    if keep.dtype != torch.bool:
-        raise ShapeError(f"keep is {keep.dtype}; expected torch.bool, True where the hidden state survives")
-    sizes = zip(reversed(keep.shape), reversed(h.shape), strict=False)
-    if keep.ndim > h.ndim or not all(size in (1, full) for size, full in sizes):
+    if mask.dtype != torch.bool:
+        meaning = "survives" if name == "keep" else "takes part"
         raise ShapeError(
-            f"keep has shape {tuple(keep.shape)}, the hidden state {tuple(h.shape)}; "
+            f"{name} is {mask.dtype}; expected torch.bool, True where the hidden state {meaning}"
+        )
+    sizes = zip(reversed(mask.shape), reversed(h.shape), strict=False)
+    if mask.ndim > h.ndim or not all(size in (1, full) for size, full in sizes):
+        raise ShapeError(
+            f"{name} has shape {tuple(mask.shape)}, the hidden state {tuple(h.shape)}; "
             "expected shapes that broadcast, size 1 along shared axes"
         )

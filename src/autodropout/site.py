@@ -11,6 +11,10 @@ Layout = Literal["NCHW", "NHWC", "NTC", "TNC"]
 """Axes of a site's output: N batch, C channels, H rows, W columns, T tokens. ``"NTC"`` stands for any
 (..., T, C), ``"TNC"`` for (T, N, C)."""
 
+Sequences = tuple[Literal["own", "other"], Literal["own", "other"] | None]
+"""Whose tokens stand along the last two axes of a site's output: those of the stream in which it stands, or
+those of the other one, to which it attends; None for channels."""
+
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
@@ -93,6 +97,14 @@ class Site:
     def module_name(self) -> str:
         """Dotted name of the module whose output it is."""
         return self.name if self.module is None else self.module
+
+    @property
+    def sequences(self) -> Sequences:
+        """Whose tokens stand along the axes T and C: weights have keys for channels."""
+        attended: Literal["own", "other"] = "other" if self.cross else "own"
+        if self.role == "softmax":
+            return "own", attended
+        return attended if self.role in ("key", "value") else "own", None
 
     def _check_channels(self) -> None:
         match self.channels:
