@@ -52,7 +52,8 @@ SIGNATURES = {
     "search": (
         "evaluate, space, *, trials=512, searcher='reinforce', workers=2, out=None, seed=0, "
         "executor='local', devices=None, capacity=None, batch=None, timeout=None, max_attempts=3, "
-        "floor=None, confirm=Confirmation(top=8, seeds=4), halving=None, task=None, on_event=unheard"
+        "floor=None, confirm=Confirmation(top=8, seeds=4), halving=None, "
+        "warm_start=None, task=None, on_event=unheard"
     ),
     "sites": "model, *, layouts=None",
     "space_for": "model, example_input, *, layouts=None",

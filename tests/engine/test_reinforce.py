@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from autodropout.engine.controller import Controller
+from autodropout.engine.gradient import importance_weights, reinforce_loss
 from autodropout.engine.random import RandomSearcher
-from autodropout.engine.reinforce import Reinforce, importance_weights, reinforce_loss
+from autodropout.engine.reinforce import Reinforce
 from autodropout.engine.reinforce_settings import ReinforceSettings
 from autodropout.engine.searchers import make_searcher
 from autodropout.errors import LedgerError, SpaceError, StudyError, UsageError

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from autodropout.engine.ledger_schema import LEDGER_FILE
 from autodropout.engine.options import Options
 from autodropout.engine.provenance import command, machine, versions
 from autodropout.engine.searchers import make_searcher
+from autodropout.engine.warm import Earlier, place_of
 from autodropout.errors import LedgerError, UsageError
 from autodropout.space import Space
 
@@ -35,6 +37,8 @@ class Asked:
         seed: Seed of the whole study, from 0 to 2^63 - 1.
         task: Label of what is trained.
         halving: How budgets grow; None trains every policy in full.
+        warm_start: Directory of an earlier study to learn from first; None for none. A study that has
+            begun keeps what it began with.
 
     Raises:
         UsageError: A value is out of range.
@@ -45,6 +49,7 @@ class Asked:
     seed: int
     task: str | None
     halving: Halving | None = None
+    warm_start: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.space, Space):
@@ -115,21 +120,10 @@ def _made(path: Path) -> bool:
 def _created(
     out: Path, asked: Asked, options: Options, build: Callable[[], Executor]
 ) -> tuple[Ledger, Searcher, Executor]:
-    searcher = asked.searcher
-    if isinstance(searcher, str):
-        searcher = make_searcher(
-            searcher, asked.space, seed=asked.seed, trials=options.trials, batch=options.batch
-        )
-    elif options.batch not in (None, searcher.batch):
-        raise UsageError(
-            f"batch is {options.batch}, but the searcher's own is {searcher.batch}; give only one"
-        )
-    if searcher.batch > options.trials:
-        warnings.warn(
-            f"the searcher {searcher.name!r} learns from {searcher.batch} trials at a time, so it will learn "
-            f"nothing from {options.trials}; ask for more trials or a smaller batch",
-            stacklevel=4,
-        )
+    earlier = None if asked.warm_start is None else Earlier.read(asked.warm_start, asked.space)
+    searcher = _first(asked, options, earlier)
+    if earlier is not None:
+        earlier.teach(searcher)
     study = StudyRecord(
         space=asked.space.to_json(),
         task=asked.task,
@@ -146,9 +140,31 @@ def _created(
         command=command(),
         created=time.time(),
         halving=_halving(asked),
+        warm=None if earlier is None else earlier.to_plain(),
     )
     executor = build()
     return Ledger.create(out, study, searcher.snapshot()), searcher, executor
+
+
+def _first(asked: Asked, options: Options, earlier: Earlier | None) -> Searcher:
+    """Return the searcher before it has seen any trial."""
+    searcher = asked.searcher
+    if isinstance(searcher, str):
+        # What is to be learned in all sets the pace: planned for the new trials alone, a controller that
+        # learns from twice as many before them has settled before it begins.
+        trials = options.trials + (0 if earlier is None else len(earlier.trials))
+        searcher = make_searcher(searcher, asked.space, seed=asked.seed, trials=trials, batch=options.batch)
+    elif options.batch not in (None, searcher.batch):
+        raise UsageError(
+            f"batch is {options.batch}, but the searcher's own is {searcher.batch}; give only one"
+        )
+    if searcher.batch > options.trials:
+        warnings.warn(
+            f"the searcher {searcher.name!r} learns from {searcher.batch} trials at a time, so it will learn "
+            f"nothing from {options.trials}; ask for more trials or a smaller batch",
+            stacklevel=5,
+        )
+    return searcher
 
 
 def _resumed(
@@ -179,6 +195,8 @@ def _identity(study: StudyRecord, asked: Asked, options: Options) -> Iterator[tu
     yield "seed", study.seed, asked.seed
     yield "batch", study.batch, study.batch if options.batch is None else options.batch
     yield "halving", study.halving, _halving(asked)
+    if asked.warm_start is not None:
+        yield "warm start", None if study.warm is None else study.warm["out"], place_of(asked.warm_start)
     if not isinstance(searcher, str):
         settings = _plain(searcher)
         for name in sorted(settings.keys() | study.settings.keys()):

@@ -93,6 +93,10 @@ class EvolutionSearcher:
         self._updates += 1
         return figures_of(trials, self._updates)
 
+    def pretrain(self, trials: Sequence[Scored]) -> None:
+        """Take the newest trials of another study as the population, as if it had learned them all."""
+        self._population.extend((trial.tokens, trial.reward) for trial in trials)
+
     def snapshot(self) -> bytes:
         """Return the population, oldest first, and the number of updates as JSON."""
         return write_state(self.name, {"updates": self._updates, "population": list(self._population)})

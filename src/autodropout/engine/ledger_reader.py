@@ -159,6 +159,13 @@ class LedgerReader:
         )
         return tuple(scored_of(row) for row in rows)
 
+    def rewarded(self) -> tuple[Scored, ...]:
+        """Return all search trials with something to teach, taught or not, in order of finish."""
+        rows = self._rows(
+            "SELECT * FROM trials WHERE kind = 'search' AND reward IS NOT NULL AND finish > 0 ORDER BY finish"
+        )
+        return tuple(scored_of(row) for row in rows)
+
     def raised_in_a_row(self, kind: TrialKind) -> tuple[int, ...]:
         """Return the trials of a kind that raised, with none after them that ended otherwise."""
         rows = self._rows(

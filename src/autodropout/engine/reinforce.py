@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 from safetensors import SafetensorError
@@ -13,52 +13,11 @@ from torch import Tensor
 from autodropout.engine.advantage import Advantages, advantages, moved
 from autodropout.engine.base import Proposal, Scored
 from autodropout.engine.controller import Controller
+from autodropout.engine.gradient import effective_sample_size, importance_weights, reinforce_loss
 from autodropout.engine.reinforce_settings import ReinforceSettings
 from autodropout.engine.seeds import derived_seed
 from autodropout.errors import LedgerError, StudyError, UsageError
 from autodropout.space import Space
-
-_LARGEST_LOG_WEIGHT = 30.0
-"""Cap of the bare ratio's logarithm: beyond it float32 squares of the gradient overflow inside Adam."""
-
-
-def importance_weights(log_prob: Tensor, drawn_log_prob: Tensor, bound: float | None) -> Tensor:
-    """Return w_i = min(P(r_i; theta) / P(r_i; theta_i), bound), constants to autograd.
-
-    Args:
-        log_prob: log P(r_i; theta) as it is now, (M,).
-        drawn_log_prob: log P(r_i; theta_i) when r_i was drawn, (M,).
-        bound: Largest weight; None for the paper's bare ratio (capped at e^30, where float32 ends).
-
-    Returns:
-        float64, (M,).
-    """
-    most = _LARGEST_LOG_WEIGHT if bound is None else math.log(bound)
-    return (log_prob.detach().double() - drawn_log_prob.double()).clamp(max=most).exp()
-
-
-def reinforce_loss(
-    log_prob: Tensor, drawn_log_prob: Tensor, advantage: Tensor, bound: float | None = None
-) -> Tensor:
-    """Return the scalar whose gradient, negated, is the estimate of the gradient of E[Perf].
-
-    grad J = 1/M sum_i w_i A_i grad log P(r_i; theta)                     (AutoDropout, Eq. 3)
-
-    with Eq. 2's baseline inside A_i = (Perf(r_i) - b) / s and w_i = P(r_i; theta) / P(r_i; theta_i) over
-    the whole sequence, truncated above. With constant b and no truncation its expectation is the exact
-    gradient, however stale theta_i is. (The paper says that it minimises J: a misprint.)
-
-    Args:
-        log_prob: log P(r_i; theta), (M,), differentiable.
-        drawn_log_prob: log P(r_i; theta_i), (M,).
-        advantage: A_i, (M,).
-        bound: Largest w_i; None for none.
-
-    Returns:
-        float64, ().
-    """
-    weights = importance_weights(log_prob, drawn_log_prob, bound)
-    return -(weights * advantage.double() * log_prob.double()).mean()
 
 
 class Reinforce:
@@ -141,6 +100,25 @@ class Reinforce:
         with _one_thread(), torch.enable_grad():
             return self._update(trials)
 
+    def pretrain(self, trials: Sequence[Scored]) -> None:
+        """Learn from trials of another study, M by M in their order; what is left at the end is not used.
+
+        Each batch is one update as in ``learn``. A log-probability that is known weights its trial by
+        Eq. 3, so that a controller that was trained there is followed from its beginning. Trials without
+        one, such as those of an evolution, weigh 1: that is no estimate of a gradient any more, but
+        moves the draws towards what was good there.
+        """
+        for first in range(0, len(trials) - self.batch + 1, self.batch):
+            batch = trials[first : first + self.batch]
+            likely = self._log_probs(batch)
+            self.learn(
+                [
+                    replace(t, update=int(self._updates), log_prob=now if t.log_prob is None else t.log_prob)
+                    for t, now in zip(batch, likely, strict=True)
+                ]
+            )
+        self._updates.zero_()
+
     def snapshot(self) -> bytes:
         """Return parameters, Adam's state, moving average and number of updates as safetensors."""
         return save({name: tensor.detach() for name, tensor in self._state().items()})
@@ -164,6 +142,11 @@ class Reinforce:
         with torch.no_grad():
             for name, tensor in state.items():
                 tensor.copy_(saved[name])
+
+    def _log_probs(self, trials: Sequence[Scored]) -> list[float]:
+        tokens = torch.tensor([trial.tokens for trial in trials], dtype=torch.int64, device="cpu")
+        with _one_thread(), torch.no_grad():
+            return [float(value) for value in self._controller.log_prob(tokens)]
 
     def _update(self, trials: Sequence[Scored]) -> Mapping[str, float]:
         average = float(self._average)
@@ -200,7 +183,7 @@ class Reinforce:
             "baseline": advantage.baseline,
             "mean_reward": sum(trial.reward for trial in trials) / len(trials),
             "entropy": float(entropy.detach().sum() / self._controller.live(tokens).sum()),
-            "ess": _effective_sample_size(weights),
+            "ess": effective_sample_size(weights),
             "truncated": float((bare > weights).sum()),
             "grad_norm": norm,
         }
@@ -245,12 +228,6 @@ def _adam(controller: Controller, settings: ReinforceSettings) -> torch.optim.Ad
             "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
         }
     return adam
-
-
-def _effective_sample_size(weights: Tensor) -> float:
-    """Return (sum w)^2 / sum w^2, scaled first so that tiny weights do not vanish when squared."""
-    scaled = weights / weights.max().clamp(min=torch.finfo(weights.dtype).tiny)
-    return float(scaled.sum() ** 2 / (scaled**2).sum().clamp(min=1.0))
 
 
 def _gradients(controller: Controller) -> list[Tensor]:

@@ -46,6 +46,7 @@ def search(
     floor: float | None = None,
     confirm: Confirmation = Confirmation(),  # noqa: B008  it is frozen
     halving: Halving | None = None,
+    warm_start: str | os.PathLike[str] | None = None,
     task: str | None = None,
     on_event: Notify = unheard,
 ) -> Study:
@@ -87,6 +88,9 @@ def search(
         confirm: How many of the best policies are run again, on how many fresh seeds.
         halving: Short trials first, full trainings for the promising (``engine.halving``); None trains
             every policy in full.
+        warm_start: Directory of an earlier study on the same space, with rewards on the same scale: the
+            searcher learns from its trials before it proposes anything. A study that is gone on with keeps
+            what it began with, so that this may be left out then.
         task: Label of what is trained, kept in the ledger; a study goes on only under the same one.
         on_event: Called with every event (``engine.events``), in this thread.
 
@@ -126,7 +130,9 @@ def search(
         confirm=confirm,
     )
     directory = new_directory() if out is None else Path(out)
-    asked = Asked(space=space, searcher=searcher, seed=seed, task=task, halving=halving)
+    asked = Asked(
+        space=space, searcher=searcher, seed=seed, task=task, halving=halving, warm_start=warm_start
+    )
     with terminable(), ExitStack() as stack, ExitStack() as running:
         if out is None:
             stack.callback(_remove_if_empty, directory)

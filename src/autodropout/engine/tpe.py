@@ -89,6 +89,11 @@ class TpeSearcher:
         self._updates += 1
         return figures_of(trials, self._updates)
 
+    def pretrain(self, trials: Sequence[Scored]) -> None:
+        """Remember the trials of another study as if they were its own."""
+        for trial in trials:
+            self._remember(trial.tokens, trial.reward)
+
     def snapshot(self) -> bytes:
         """Return all trials learned and the number of updates as JSON."""
         return write_state(self.name, {"updates": self._updates, "trials": self._learned})
