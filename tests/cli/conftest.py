@@ -55,7 +55,7 @@ class Toy:
     def model(self) -> ToyNet:
         return ToyNet()
 
-    def evaluate(self, policy: Policy, seed: int) -> Result:
+    def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
         return self.result(-float(len(policy.sites)), seed)
 
     def train(self, prepare: Prepare, seed: int) -> Result:

@@ -10,7 +10,7 @@ from autodropout.applying import Applied, apply
 from autodropout.errors import UsageError
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
-from autodropout.tasks.fit import FitSettings, cosine, fit, warmed_up
+from autodropout.tasks.fit import FitSettings, cosine, fit, shortened, warmed_up
 
 
 def net(seed: int = 0) -> nn.Sequential:
@@ -40,6 +40,17 @@ class Recorder(nn.Module):
         y = x @ self.weight
         self.calls.append((self.training, torch.is_grad_enabled(), y.dtype))
         return y
+
+
+@pytest.mark.parametrize(("budget", "steps"), [(1.0, 240), (1 / 9, 27), (0.001, 1), (0.5, 120)])
+def test_shortened(budget, steps):
+    assert shortened(240, budget) == steps
+
+
+@pytest.mark.parametrize("budget", [0.0, 1.5, -1.0, math.nan])
+def test_a_budget_that_is_no_fraction(budget):
+    with pytest.raises(UsageError, match=f"budget is {budget}; expected a fraction of a full training"):
+        shortened(240, budget)
 
 
 def test_it_is_the_obvious_loop():

@@ -1,5 +1,6 @@
 import math
 import time
+from dataclasses import replace
 
 import cloudpickle
 import pytest
@@ -32,6 +33,13 @@ def test_a_trial_is_a_pure_function_of_policy_and_seed():
     )
     assert SHORT.evaluate(BLOCKS, 4).metrics != first.metrics
     assert SHORT.evaluate(Policy({}), 3).metrics != first.metrics
+
+
+def test_a_budget_is_a_fraction_of_the_steps_under_the_whole_schedule():
+    short, third = SHORT.evaluate(BLOCKS, 3, 1 / 3), replace(SHORT, steps=6).evaluate(BLOCKS, 3)
+    assert (short.reward, short.metrics, short.curve) == (third.reward, third.metrics, third.curve)
+    whole = SHORT.evaluate(BLOCKS, 3, 1.0)
+    assert whole.metrics == SHORT.evaluate(BLOCKS, 3).metrics != short.metrics
 
 
 def test_what_a_trial_returns():

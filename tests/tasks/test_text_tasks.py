@@ -40,6 +40,13 @@ def test_a_trial(task):
     assert task.missing() is None
 
 
+def test_a_budget_is_a_fraction_of_the_steps_under_the_whole_schedule(task):
+    short = task.evaluate(WORDS, 1, 0.25)
+    quarter = replace(task, recipe=replace(task.recipe, steps=3)).evaluate(WORDS, 1)
+    assert (short.reward, short.curve) == (quarter.reward, quarter.curve)
+    assert task.evaluate(WORDS, 1, 1.0).reward == task.evaluate(WORDS, 1).reward != short.reward
+
+
 def test_it_travels(task):
     evaluate = cloudpickle.loads(cloudpickle.dumps(task.evaluate))
     assert evaluate(WORDS, 1).reward == task.evaluate(WORDS, 1).reward

@@ -120,6 +120,9 @@ class Task(Protocol):
         """Train one model that ``prepare`` has changed, everything random drawn from the seed."""
         ...
 
-    def evaluate(self, policy: Policy, seed: int) -> Result:
-        """Train one model with the policy: ``train`` where ``prepare`` applies it."""
+    def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
+        """Train one model with the policy: ``train`` where ``prepare`` applies it.
+
+        ``budget`` is the fraction of the optimiser steps, in (0, 1], over which the schedule runs.
+        """
         ...

@@ -1,7 +1,7 @@
 """The smallest task: handwritten digits on one core, a trial in about two seconds."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.base import Baseline, Budget, Prepare
 from autodropout.tasks.batches import shuffled_batches
-from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit
+from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, shortened
 from autodropout.tasks.map_baselines import map_baselines
 
 _IN_BLOCKS = ("block1.bn1", "block1.bn2", "block2.bn1", "block2.bn2")
@@ -84,9 +84,10 @@ class Digits:
         """Return an untrained network."""
         return DigitsNet(self.width)
 
-    def evaluate(self, policy: Policy, seed: int) -> Result:
+    def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
         """Train one network with a policy and return its validation accuracy, the test's beside it."""
-        return self.train(partial(apply, policy=policy), seed)
+        task = replace(self, steps=shortened(self.steps, budget))
+        return task.train(partial(apply, policy=policy), seed)
 
     def train(self, prepare: Prepare, seed: int) -> Result:
         """Train one network and return its validation accuracy, the test's beside it.

@@ -108,6 +108,26 @@ def fit(
     )
 
 
+def shortened(steps: int, budget: float) -> int:
+    """Return the optimiser steps of a fraction of a training, at least 1.
+
+    ``fit`` with fewer steps runs the whole schedule over them: a short training is one of its own and not
+    the beginning of a long one, so that its reward says what little training can reach.
+
+    Args:
+        steps: Of the whole training.
+        budget: The fraction, in (0, 1].
+
+    Raises:
+        UsageError: The fraction is out of range.
+    """
+    if not 0.0 < budget <= 1.0:
+        raise UsageError(
+            f"budget is {budget!r}; expected a fraction of a full training, above 0 and at most 1"
+        )
+    return max(1, round(steps * budget))
+
+
 def cosine(progress: float) -> float:
     """Return (1 + cos(pi * progress)) / 2, from 1 down to 0 (Loshchilov and Hutter, 2017; no restarts)."""
     return 0.5 * (1.0 + math.cos(math.pi * progress))

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from autodropout.policy import ROLES
 from autodropout.result import Result
 from autodropout.tasks.base import Prepare
 from autodropout.tasks.batches import shuffled_batches
-from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, warmed_up
+from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, shortened, warmed_up
 from autodropout.token_space import TokenSpace
 
 _SIZE = CorpusSize()
@@ -77,6 +78,10 @@ class LanguageModelRecipe:
             width=self.width,
             heads=self.heads,
         )
+
+    def shortened(self, budget: float) -> Self:
+        """Return the recipe with this fraction of the steps, in (0, 1]; warm-up and cosine shrink with it."""
+        return replace(self, steps=shortened(self.steps, budget))
 
     def train(self, corpus: Corpus, prepare: Prepare, seed: int) -> Result:
         """Train one network; return 80 / validation perplexity, the test's perplexity beside it.

@@ -1,6 +1,6 @@
 """Penn Treebank, cut down until a trial takes seconds and dropout matters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -69,9 +69,10 @@ class PtbSmall:
         """Return an untrained network."""
         return self.recipe.model()
 
-    def evaluate(self, policy: Policy, seed: int) -> Result:
+    def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
         """Train one network with a policy and return 80 / validation perplexity."""
-        return self.train(partial(apply, policy=policy), seed)
+        task = replace(self, recipe=self.recipe.shortened(budget))
+        return task.train(partial(apply, policy=policy), seed)
 
     def train(self, prepare: Prepare, seed: int) -> Result:
         """Train one network and return 80 / validation perplexity."""
