@@ -87,7 +87,8 @@ class Surrogate:
 
     def _expected(self, rows: Floats) -> Floats:
         """Predict, and cut off what depends on how many rows are multiplied at once."""
-        return np.round(np.asarray(self._fitted.predict(rows), dtype=np.float64), _DECIMALS)
+        predicted: Floats = np.asarray(self._fitted.predict(rows), dtype=np.float64)
+        return predicted.round(_DECIMALS)
 
     def _rows(self, trials: Sequence[Released]) -> Floats:
         rows = np.zeros((len(trials), self._features.number))

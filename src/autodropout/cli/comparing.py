@@ -36,6 +36,7 @@ class Compare(Command):
     Attributes:
         task: Name of the task; autodropout tasks lists them.
         policy: The policy's JSON file.
+        data: Folder of data sets, for a task that reads files; tasks says which.
         baselines: What to compare it with: none, or the task's own, such as dropout.
         tune_trials: Trials that tune each baseline, spread over its strengths on two seeds or more.
         random_trials: Also search this many random policies, confirm the best, and compare what is found:
@@ -51,6 +52,9 @@ class Compare(Command):
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
     policy: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    data: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: $AUTODROPOUT_DATA, or data)")
+    ] = None
     baselines: Annotated[
         str | None, tyro.conf.arg(metavar="NAME,NAME", help_behavior_hint="(default: all of them)")
     ] = None
@@ -75,7 +79,7 @@ class Compare(Command):
         from autodropout.cli.contest import hold
         from autodropout.tasks.registry import task_named
 
-        task = task_named(self.task)
+        task = task_named(self.task, self.data)
         with self._directory(policy) as out:
             hold(self._contest(task, policy, out), json=self.json)
 

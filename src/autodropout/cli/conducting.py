@@ -24,12 +24,16 @@ from autodropout.tasks.base import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conduct:
-    """How to run a search; the fields are those of the command ``search``, all of them decided."""
+    """How to run a search; the fields are those of the command ``search``, all of them decided.
+
+    The task reads its files from ``data`` already; it is repeated in commands that the user may type.
+    """
 
     out: Path
     searcher: str
     seed: int
     trials: int
+    data: Path | None
     workers: int
     executor: Literal["local", "inline"]
     timeout: float | None
@@ -70,19 +74,27 @@ def conduct(task: Task, how: Conduct) -> None:
                 capacity=how.capacity,
                 floor=task.floor,
                 confirm=confirm,
-                task=task.name,
+                task=task.key,
                 on_event=watch,
             )
     except KeyboardInterrupt:
-        terminal.print(f"Stopped; nothing is lost. Go on with: {command('resume', how.out)}", soft_wrap=True)
+        terminal.print(
+            f"Stopped; nothing is lost. Go on with: {command('resume', how.out, *_data(how))}", soft_wrap=True
+        )
         raise
     if not study.finished:
-        terminal.print(f"Stopped on request. Go on with: {command('resume', how.out)}", soft_wrap=True)
+        terminal.print(
+            f"Stopped on request. Go on with: {command('resume', how.out, *_data(how))}", soft_wrap=True
+        )
         return
-    _conclude(terminal, task, study)
+    _conclude(terminal, task, study, _data(how))
 
 
-def _conclude(terminal: Console, task: Task, study: Study) -> None:
+def _data(how: Conduct) -> tuple[str | Path, ...]:
+    return () if how.data is None else ("--data", how.data)
+
+
+def _conclude(terminal: Console, task: Task, study: Study, data: tuple[str | Path, ...]) -> None:
     best = study.best
     if best is None:
         raise StudyError(f"no trial returned a finite reward; see {study.out / 'logs'}")
@@ -102,7 +114,7 @@ def _conclude(terminal: Console, task: Task, study: Study) -> None:
     except UsageError as error:
         terminal.print(f"No picture was saved: {error}", soft_wrap=True)
     terminal.print(f"Saved: {' and '.join(saved)}", soft_wrap=True)
-    compare = command("compare", task.name, "--policy", policy_file)
+    compare = command("compare", task.name, "--policy", policy_file, *data)
     terminal.print(f"Next:  {compare}   or   {command('report', study.out)}", soft_wrap=True)
 
 
@@ -114,7 +126,9 @@ def _verdict(best: Confirmed) -> str:
     return f"Best policy: reward {best.reward:.4f}{spread} over {seeds} (trial {best.trial})"
 
 
-def earlier(out: Path, record: StudyRecord, trials: int | None, workers: int | None) -> Conduct:
+def earlier(
+    out: Path, record: StudyRecord, trials: int | None, workers: int | None, data: Path | None
+) -> Conduct:
     """Return how a study was run, with other numbers of trials and workers where they are given.
 
     Raises:
@@ -132,6 +146,7 @@ def earlier(out: Path, record: StudyRecord, trials: int | None, workers: int | N
         searcher=record.searcher,
         seed=record.seed,
         trials=record.trials if trials is None else trials,
+        data=data,
         workers=options["workers"] if workers is None else workers,
         executor=executor,
         timeout=options["timeout"],

@@ -83,7 +83,7 @@ def check_same(contest: Contest) -> None:
         return
     random = [] if contest.random_trials is None else [RANDOM]
     for what, theirs, ours in (
-        ("task", there.task, contest.task.name),
+        ("task", there.task, contest.task.key),
         ("seed", there.seed, contest.seed),
         # An arm is named after its baseline and the strength that tuning finds.
         ("arms", [name.split()[0] for name in there.arms], [*contest.baselines, *random, POLICY]),
@@ -212,7 +212,7 @@ def _tuned(contest: Contest, baseline: Baseline, terminal: Console) -> Tuned:
             seed=contest.seed,
             timeout=contest.timeout,
             floor=contest.task.floor,
-            task=contest.task.name,
+            task=contest.task.key,
             command=contest.command,
             on_event=watch,
         )
@@ -239,7 +239,7 @@ def _searched(contest: Contest, trials: int, terminal: Console) -> RandomSearch:
             timeout=contest.timeout,
             floor=task.floor,
             confirm=Confirmation(top=budget.confirm_top, seeds=budget.confirm_seeds),
-            task=task.name,
+            task=task.key,
             on_event=watch,
         )
     if not study.finished:
@@ -264,7 +264,7 @@ def _compared(contest: Contest, arms: dict[str, Arm], terminal: Console) -> Comp
             seed=contest.seed,
             timeout=contest.timeout,
             floor=contest.task.floor,
-            task=contest.task.name,
+            task=contest.task.key,
             command=contest.command,
             on_event=watch,
         )

@@ -3,8 +3,10 @@
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import tyro
 from rich.table import Table
 from rich.text import Text
 
@@ -25,16 +27,24 @@ class Tasks(Command):
       autodropout tasks --json
 
     Attributes:
+        data: Folder of data sets, for the tasks that read files.
         json: Print JSON for a machine instead of a table.
     """
 
+    data: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: $AUTODROPOUT_DATA, or data)")
+    ] = None
     json: bool = False
 
     def run(self) -> None:
         """Print all tasks."""
-        from autodropout.tasks.registry import TASKS
+        from autodropout.tasks.registry import TASKS, reading, reads_files
 
-        facts = [_facts(task) for task in TASKS.values()]
+        tasks = [
+            reading(task, self.data) if self.data is not None and reads_files(task) else task
+            for task in TASKS.values()
+        ]
+        facts = [_facts(task) for task in tasks]
         console(soft_wrap=self.json).print(json.dumps(facts, indent=2) if self.json else _table(facts))
 
 

@@ -26,11 +26,16 @@ class Resume(Command):
         out: Directory of the study.
         trials: Policies to try, earlier ones included.
         workers: Processes.
+        data: Folder of data sets, for a task that reads files; tasks says which.
     """
 
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
     trials: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: as before)")] = None
     workers: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: as before)")] = None
+
+    data: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: $AUTODROPOUT_DATA, or data)")
+    ] = None
 
     def run(self) -> None:
         """Go on, and say what was found."""
@@ -38,17 +43,18 @@ class Resume(Command):
         from autodropout.cli.conducting import conduct, earlier
         from autodropout.comparison.kept import COMPARISON
         from autodropout.engine.study import Study
-        from autodropout.tasks.registry import TASKS, task_named
+        from autodropout.tasks.registry import task_keyed
 
         record = Study.open(self.out).record
         if record.searcher == COMPARISON:
             raise UsageError(
                 f"{self.out} holds a comparison; to go on, run its own command again: {record.command}"
             )
-        if record.task is None or record.task not in TASKS:
+        task = task_keyed(record.task, self.data)
+        if task is None:
             label = "without a task" if record.task is None else f"of {record.task!r}"
             raise UsageError(
                 f"{self.out} holds a search {label}, which the command line does not know; "
                 "to go on, run the script or notebook that began it again"
             )
-        conduct(task_named(record.task), earlier(self.out, record, self.trials, self.workers))
+        conduct(task, earlier(self.out, record, self.trials, self.workers, self.data))

@@ -40,6 +40,7 @@ class Search(Command):
         searcher: Who proposes. reinforce learns (reinforce-paper: as the paper has it; categorical: without
             its network), evolution and tpe learn in other ways, random and random-biased are chance, knobs
             tries two simple knobs.
+        data: Folder of data sets, for a task that reads files; tasks says which.
         seed: Seed of the whole study.
         timeout: Seconds after which a trial is killed; it is run once more, and then it has failed.
         batch: Finished trials per update of the searcher (M).
@@ -65,6 +66,9 @@ class Search(Command):
         "tpe",
         "knobs",
     ] = "reinforce"
+    data: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: $AUTODROPOUT_DATA, or data)")
+    ] = None
     seed: int = 0
     timeout: Annotated[float | None, tyro.conf.arg(help_behavior_hint="(default: never)")] = None
     batch: Annotated[
@@ -81,7 +85,7 @@ class Search(Command):
         from autodropout.cli.conducting import conduct
         from autodropout.tasks.registry import task_named
 
-        task = task_named(self.task)
+        task = task_named(self.task, self.data)
         if self.out is not None:
             check_place(self.out)
             conduct(task, self._how(task, self.out))
@@ -104,6 +108,7 @@ class Search(Command):
             searcher=self.searcher,
             seed=self.seed,
             trials=trials,
+            data=self.data,
             workers=self.workers,
             executor=self.executor,
             timeout=self.timeout,

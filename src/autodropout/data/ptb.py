@@ -57,8 +57,8 @@ def _words(file: Path) -> list[str]:
     except OSError as error:
         raise DataError(
             f"Penn Treebank is not at {file} ({error.strerror}); download {', '.join(_CHECKSUMS)} from "
-            f"{SOURCE} into a folder ptb/, and name the folder that holds ptb/ by the environment variable "
-            f"{VARIABLE}"
+            f"{SOURCE} into a folder ptb/, and name the folder that holds ptb/ by --data or by the "
+            f"environment variable {VARIABLE}"
         ) from error
     if hashlib.sha256(content).hexdigest() != _CHECKSUMS[file.name]:
         raise DataError(

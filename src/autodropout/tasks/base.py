@@ -75,6 +75,14 @@ class Task(Protocol):
         ...
 
     @property
+    def key(self) -> str:
+        """What figures on this task are comparable under; ledgers are labelled with it.
+
+        The name, unless the data differ from one computer to another.
+        """
+        ...
+
+    @property
     def summary(self) -> str:
         """One line: data, model, reward."""
         ...

@@ -66,6 +66,11 @@ class Digits:
     num_train: int = 300
     measurements: int = 8
 
+    @property
+    def key(self) -> str:
+        """What figures on this task are comparable under."""
+        return self.name
+
     def missing(self) -> str | None:
         """Return what to do to get the data; None if they are there."""
         try:
