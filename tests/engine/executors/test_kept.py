@@ -44,9 +44,11 @@ def test_another_schema_is_not_found(tmp_path):
     assert kept.find(tmp_path, job(1)) is None
 
 
-def test_forgetting_takes_all_attempts_at_a_trial_and_no_other(tmp_path):
-    for one in (job(17), job(17, attempt=2), job(170)):
+def test_forgetting_takes_this_and_earlier_attempts_and_no_other(tmp_path):
+    for one in (job(17), job(17, attempt=2), job(17, attempt=3), job(170)):
         kept.keep(tmp_path, one, RESULT)
+    (tmp_path / "trial-000017-1.json.4711").touch()
     kept.forget(tmp_path, job(17, attempt=2))
     kept.forget(tmp_path, job(17, attempt=2))
-    assert [path.name for path in tmp_path.iterdir()] == ["trial-000170-1.json"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["trial-000017-3.json", "trial-000170-1.json"]

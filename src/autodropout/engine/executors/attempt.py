@@ -70,13 +70,37 @@ def make_log_dir(log_dir: str | os.PathLike[str]) -> Path:
     Raises:
         LedgerError: It cannot be created or written to.
     """
-    folder = Path(log_dir).absolute()
+    folder = make_folder(log_dir)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / "workers.log").touch()
     except OSError as error:
         raise log_error(folder, error) from error
     return folder
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Create a folder if it is missing and return its absolute path.
+
+    Raises:
+        LedgerError: It cannot be created.
+    """
+    folder = Path(path).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise log_error(folder, error) from error
+    return folder
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """Return a time limit.
+
+    Raises:
+        UsageError: It is no number above 0.
+    """
+    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        raise UsageError(f"timeout is {timeout!r}; expected seconds above 0, or None for no limit")
+    return timeout
 
 
 def check_evaluate(evaluate: object) -> None:

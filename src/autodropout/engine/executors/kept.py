@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from autodropout.atomic import write_text
@@ -28,7 +29,7 @@ def find(folder: Path, job: Job) -> Result | None:
     A trial is a function of policy, seed and budget, so a result with others of them is another
     trial's. One that cannot be read is not there: the trial is then run again.
     """
-    for path in sorted(folder.glob(_pattern(job))):
+    for path in sorted(folder.glob(f"trial-{job.trial:06d}-*.json")):
         try:
             document = json.loads(path.read_text(encoding="utf8"))
             attempt, text = document.pop("attempt"), document.pop("result")
@@ -40,9 +41,10 @@ def find(folder: Path, job: Job) -> Result | None:
 
 
 def forget(folder: Path, job: Job) -> None:
-    """Delete what the attempts at this trial left."""
-    for path in folder.glob(_pattern(job)):
-        path.unlink(missing_ok=True)
+    """Delete what this attempt and earlier ones at its trial left, drafts of killed ones included."""
+    for attempt in range(1, job.attempt + 1):
+        for path in folder.glob(f"{_name(replace(job, attempt=attempt))}*"):
+            path.unlink(missing_ok=True)
 
 
 def _identity(job: Job) -> dict[str, object]:
@@ -58,7 +60,3 @@ def _identity(job: Job) -> dict[str, object]:
 
 def _name(job: Job) -> str:
     return f"trial-{job.trial:06d}-{job.attempt}.json"
-
-
-def _pattern(job: Job) -> str:
-    return f"trial-{job.trial:06d}-*.json"

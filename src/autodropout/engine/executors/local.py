@@ -75,7 +75,7 @@ class LocalExecutor:
         preload: Sequence[str] = ("torch",),
         start: Literal["forkserver", "spawn"] | None = None,
     ) -> None:
-        self._timeout = _checked_timeout(timeout)
+        self._timeout = attempt.checked_timeout(timeout)
         self._spawn = _checked_start(start) == "spawn"
         self._preload = () if self._spawn else checked_preload(preload)
         visible = visible_devices(devices)
@@ -270,12 +270,6 @@ def _checked_workers(workers: int) -> int:
     if not isinstance(workers, int) or workers < 1:
         raise UsageError(f"workers is {workers!r}; expected at least 1")
     return workers
-
-
-def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
-        raise UsageError(f"timeout is {timeout!r}; expected seconds above 0, or None for no limit")
-    return timeout
 
 
 def _checked_start(start: str | None) -> str:

@@ -14,6 +14,9 @@ from autodropout.engine.executors import attempt, kept
 from autodropout.engine.executors.base import Done, Evaluate, Job, Raised
 from autodropout.engine.executors.worker import load, logged_run, own_streams
 
+Here = tuple[str, int]
+"""Host and process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -27,7 +30,7 @@ class Place:
         threads: Threads of torch per trial.
     """
 
-    driver: tuple[str, int]
+    driver: Here
     import_path: tuple[str, ...]
     log_dir: Path | None
     results_dir: Path | None
@@ -45,9 +48,14 @@ def place(log_dir: Path | None, results_dir: Path | None, threads: int) -> Place
     )
 
 
-def here() -> tuple[str, int]:
+def here() -> Here:
     """Return host and process."""
     return socket.gethostname(), os.getpid()
+
+
+def sees(place: Place) -> bool:
+    """Whether this process sees the driver's folders, as far as there are any."""
+    return all(_seen(folder) == folder for folder in (place.log_dir, place.results_dir))
 
 
 def run(evaluate: bytes, job: Job, place: Place) -> Done | Raised | str:
