@@ -29,8 +29,8 @@ def name(page):
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
 def test_snippets_run_from_top_to_bottom(page, tmp_path):
     text = page.read_text(encoding="utf8")
-    if "import torchvision" in text:
-        pytest.importorskip("torchvision")
+    for library in re.findall(r"^(?:import|from) (torchvision|timm|transformers|lightning)\b", text, re.M):
+        pytest.importorskip(library)
     script = tmp_path / "snippets.py"
     script.write_text("\n".join(BLOCK.findall(text)), encoding="utf8")
     done = subprocess.run(

@@ -10,7 +10,7 @@ from trained_jobs import KEY, POLICY, assert_untouched, data, net, weights
 
 from autodropout.applied import Applied
 from autodropout.errors import ApplyError, PatternError, SiteError, UsageError
-from autodropout.pattern import ConvPattern
+from autodropout.pattern import ConvPattern, TokenPattern
 from autodropout.policy import Policy
 
 hf = pytest.importorskip("transformers")
@@ -248,9 +248,42 @@ def test_layouts_make_further_sites(tmp_path):
     assert set(callback.applied.layers) == {"stem"}
 
 
+class Words(nn.Module):
+    """What BERT's feed-forward puts out in training, and which of it came out as zeros."""
+
+    def __init__(self):
+        super().__init__()
+        sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+        self.bert = hf.BertModel(hf.BertConfig(vocab_size=9, **sizes))
+        self.zeros = []
+
+    def forward(self, input_ids, attention_mask, labels):
+        handle = self.bert.encoder.layer[0].output.dense.register_forward_hook(
+            lambda _, __, out: self.zeros.append((out == 0).all(2))
+        )
+        out = self.bert(input_ids=input_ids, attention_mask=attention_mask).pooler_output
+        handle.remove()
+        return {"loss": F.cross_entropy(out, labels)}
+
+
+def test_padding_and_protected_tokens_are_never_dropped(tmp_path):
+    model = Words()
+    row = {
+        "input_ids": torch.tensor([1, 4, 5, 6, 2, 0, 0]),
+        "attention_mask": torch.tensor([1, 1, 1, 1, 1, 0, 0]),
+        "labels": torch.tensor(0),
+    }
+    words = Policy({"role:ffn": TokenPattern(size=1, share_c=True, rate=0.5)})
+    job = trainer(tmp_path, model, mine(words, submodule="bert", protect=(1, 2)), num_train_epochs=4)
+    job.train_dataset = [row] * 16
+    job.train()
+    dropped = torch.cat(model.zeros).any(0)
+    assert dropped.tolist() == [False, True, True, True, False, False, False]
+
+
 def test_a_policy_is_a_policy_or_its_json():
     assert mine().state()["args"]["policy"] == POLICY.to_json()
-    mine_too = mine(layouts={"stem": "NCHW"})
+    mine_too = mine(layouts={"stem": "NCHW"}, protect=(1, 2))
     again = PolicyCallback.from_state(json.loads(json.dumps(mine_too.state())))
     assert again.state() == mine_too.state()
     with pytest.raises(PatternError, match="not a policy"):

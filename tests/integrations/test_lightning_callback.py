@@ -241,6 +241,13 @@ def test_layouts_make_further_sites(tmp_path):
     assert set(callback.applied.layers) == {"stem"}
 
 
+def test_protected_tokens_need_a_model_that_has_tokens(tmp_path):
+    module = Module()
+    with pytest.raises(UsageError, match="Hugging Face"):
+        trainer(tmp_path, mine(protect=(1,))).fit(module, loader())
+    assert_untouched(module.net)
+
+
 def test_two_parts_may_have_policies_of_their_own(tmp_path):
     class Two(Module):
         def __init__(self):

@@ -1,6 +1,7 @@
 """A policy in the Hugging Face Trainer: ``Trainer(..., callbacks=[PolicyCallback(policy)])``."""
 
 import warnings
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -38,6 +39,8 @@ class PolicyCallback(TrainerCallback, ExportableState):  # type: ignore[misc]  #
         existing: ``"off"`` silences the model's own dropout until the end; ``"keep"`` leaves it alone.
         seed: Makes each mask a pure function of (seed, rank, site, number of the micro-batch).
         layouts: Further sites: name or glob of modules to the axes of their outputs.
+        protect: For a Hugging Face model: padding is left out of every mask, and so are the tokens with
+            these ids, such as ``tokenizer.all_special_ids``. None: every token is like any other.
 
     Raises:
         UsageError: The policy is none.
@@ -56,9 +59,12 @@ class PolicyCallback(TrainerCallback, ExportableState):  # type: ignore[misc]  #
         existing: Existing = "keep",
         seed: int | None = None,
         layouts: Layouts | None = None,
+        protect: Sequence[int] | None = None,
     ) -> None:
         known = Policy.from_json(policy) if isinstance(policy, str) else policy
-        order = Order(policy=known, submodule=submodule, existing=existing, seed=seed, layouts=layouts)
+        order = Order(
+            policy=known, submodule=submodule, existing=existing, seed=seed, layouts=layouts, protect=protect
+        )
         self._steering = Steering(order)
 
     @property
@@ -76,6 +82,7 @@ class PolicyCallback(TrainerCallback, ExportableState):  # type: ignore[misc]  #
                 "existing": order.existing,
                 "seed": order.seed,
                 "layouts": None if order.layouts is None else dict(order.layouts),
+                "protect": None if order.protect is None else list(order.protect),
             },
             "attributes": {},
             "run": self._steering.state_dict(),

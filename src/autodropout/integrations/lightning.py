@@ -1,7 +1,7 @@
 """A policy in Lightning: ``Trainer(callbacks=[PolicyCallback(policy)])``."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -39,6 +39,8 @@ class PolicyCallback(Callback):  # type: ignore[misc]  # a type checker does not
         existing: ``"off"`` silences the model's own dropout until the end; ``"keep"`` leaves it alone.
         seed: Makes each mask a pure function of (seed, rank, site, number of the micro-batch).
         layouts: Further sites: name or glob of modules to the axes of their outputs.
+        protect: For a Hugging Face model: padding is left out of every mask, and so are the tokens with
+            these ids, such as ``tokenizer.all_special_ids``. None: every token is like any other.
 
     Raises:
         UsageError: The policy is none.
@@ -56,8 +58,11 @@ class PolicyCallback(Callback):  # type: ignore[misc]  # a type checker does not
         existing: Existing = "keep",
         seed: int | None = None,
         layouts: Layouts | None = None,
+        protect: Sequence[int] | None = None,
     ) -> None:
-        order = Order(policy=policy, submodule=submodule, existing=existing, seed=seed, layouts=layouts)
+        order = Order(
+            policy=policy, submodule=submodule, existing=existing, seed=seed, layouts=layouts, protect=protect
+        )
         self._steering = Steering(order)
         self._loaded: dict[str, Any] | None = None
         self._running = False

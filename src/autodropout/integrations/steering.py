@@ -1,7 +1,7 @@
 """What every trainer's callback does: apply at the start, steer each micro-batch, remove at the end."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ class Order:
         existing: As in ``autodropout.apply``.
         seed: As in ``autodropout.apply``; the step is set before each micro-batch.
         layouts: As in ``autodropout.apply``.
+        protect: Ids of tokens that are never dropped, for ``Applied.follow``, which leaves padding out, too;
+            None does not follow the batches.
 
     Raises:
         UsageError: The policy is none.
@@ -36,6 +38,7 @@ class Order:
     existing: Existing = "keep"
     seed: int | None = None
     layouts: Layouts | None = None
+    protect: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):
@@ -47,7 +50,14 @@ class Order:
     def apply_to(self, model: nn.Module) -> Applied[PatternDropout]:
         """Apply the policy to the model, or to its part."""
         module = named_module(model, self.submodule)
-        return apply(module, self.policy, existing=self.existing, seed=self.seed, layouts=self.layouts)
+        applied = apply(module, self.policy, existing=self.existing, seed=self.seed, layouts=self.layouts)
+        if self.protect is not None:
+            try:
+                applied.follow(protect=self.protect)
+            except BaseException:
+                applied.remove()
+                raise
+        return applied
 
 
 class Steering:
