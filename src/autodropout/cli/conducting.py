@@ -11,6 +11,7 @@ from autodropout.cli.watching import Watch
 from autodropout.comparison.kept import COMPARISON
 from autodropout.conv_space import ConvSpace
 from autodropout.engine.confirm import Confirmation
+from autodropout.engine.halving import Halving
 from autodropout.engine.ledger_records import StudyRecord
 from autodropout.engine.ledger_schema import LEDGER_FILE
 from autodropout.engine.run import search
@@ -41,6 +42,8 @@ class Conduct:
     capacity: int | None
     confirm_top: int
     confirm_seeds: int
+    halving: Halving | None
+    warm_start: Path | None
 
 
 def conduct(task: Task, how: Conduct) -> None:
@@ -74,6 +77,8 @@ def conduct(task: Task, how: Conduct) -> None:
                 capacity=how.capacity,
                 floor=task.floor,
                 confirm=confirm,
+                halving=how.halving,
+                warm_start=how.warm_start,
                 task=task.key,
                 on_event=watch,
             )
@@ -154,4 +159,6 @@ def earlier(
         capacity=options["capacity"],
         confirm_top=confirm["top"],
         confirm_seeds=confirm["seeds"],
+        halving=None if record.halving is None else Halving.from_plain(record.halving),
+        warm_start=None,
     )

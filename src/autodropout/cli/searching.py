@@ -47,6 +47,9 @@ class Search(Command):
         capacity: Most trials queued or running at a time (C).
         confirm_top: Best policies to train again at the end; 0 for none.
         confirm_seeds: Fresh seeds for each of them.
+        halving: Train every policy for a ninth of the steps first, and only the promising further: with
+            hundreds of trials less than half the cost.
+        warm_start: Directory of an earlier search on the same space, to learn from before the first trial.
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
@@ -79,6 +82,10 @@ class Search(Command):
     ] = None
     confirm_top: Annotated[int | None, _THE_TASKS] = None
     confirm_seeds: Annotated[int | None, _THE_TASKS] = None
+    halving: bool = False
+    warm_start: Annotated[
+        Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: from nothing)")
+    ] = None
 
     def run(self) -> None:
         """Search, and say what was found."""
@@ -95,6 +102,7 @@ class Search(Command):
 
     def _how(self, task: "Task", out: Path) -> "Conduct":
         from autodropout.cli.conducting import Conduct
+        from autodropout.engine.halving import Halving
         from autodropout.engine.ledger_schema import LEDGER_FILE
 
         budget = task.budget
@@ -116,6 +124,8 @@ class Search(Command):
             capacity=self.capacity,
             confirm_top=_given(self.confirm_top, budget.confirm_top),
             confirm_seeds=_given(self.confirm_seeds, budget.confirm_seeds),
+            halving=Halving() if self.halving else None,
+            warm_start=self.warm_start,
         )
 
 
