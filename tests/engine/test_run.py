@@ -644,23 +644,36 @@ class TestStopping:
         assert TrialStarted not in between
         assert between.count(TrialFinished) >= 1, "what runs ends"
 
-    @pytest.mark.parametrize("interrupt", ["ctrl-c", "sigterm"])
-    def test_an_interrupt_leaves_everything_ready_to_resume(self, memory_path, interrupt):
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+    def test_an_interrupt_leaves_everything_ready_to_resume(self, memory_path, number):
         def outcome(job):
             if job.trial == 4 and job.attempt == 1:
-                if interrupt == "ctrl-c":
-                    raise KeyboardInterrupt
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
             return worth(job)
+
+        before = signal.getsignal(number)
 
         with pytest.raises(KeyboardInterrupt):
             find(memory_path, ScriptedExecutor(outcome, slots=2))
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert signal.getsignal(number) is before
         with Ledger.open(memory_path) as ledger:
             assert ledger.read.tally("search").done == 3
         study = find(memory_path, ScriptedExecutor(outcome, slots=2))
         assert study.finished
         assert trials(study)[4].attempt == 2
+
+    def test_new_slots_get_trials_before_the_next_one_ends(self, memory_path):
+        class Growing(ScriptedExecutor):
+            def poll(self, timeout):
+                polls.append(len(self.running))
+                if len(polls) in (1, 2, 3):
+                    self.capacity = len(polls) * 2
+                    return []  # nothing ends meanwhile
+                return super().poll(timeout)
+
+        polls = []
+        assert find(memory_path, Growing(slots=1)).finished
+        assert polls[:4] == [1, 2, 4, 6]
 
     def test_a_handler_of_the_programs_own_is_left_alone(self, memory_path):
         seen = []
@@ -790,9 +803,10 @@ class TestBadInput:
             ({"seed": True}, "seed is True; expected a whole number from 0 to 9223372036854775807"),
             ({"task": 5}, "task is 5; expected a label, or None"),
             (
-                {"executor": "ray"},
-                "executor is 'ray'; expected 'local' or 'inline', or an executor of your own",
+                {"executor": "rays"},
+                "executor is 'rays'; expected 'local', 'inline' or 'ray', or an executor of your own",
             ),
+            ({"cluster": 4}, "cluster is 4; expected a Cluster, such as Cluster(cpus=2)"),
             (
                 {"searcher": "tabu"},
                 f"there is no searcher 'tabu'; choose one of {', '.join(SEARCHERS)}",
@@ -811,7 +825,7 @@ class TestBadInput:
         [
             (
                 {"executor": None},
-                "executor is None; expected 'local' or 'inline', or an executor of your own",
+                "executor is None; expected 'local', 'inline' or 'ray', or an executor of your own",
             ),
             ({"executor": "inline", "timeout": 9}, "timeout is 9; trials in this process cannot be killed"),
             ({"devices": ()}, "devices"),

@@ -1,4 +1,4 @@
-"""SIGTERM as a clean stop."""
+"""SIGTERM and SIGUSR1 as clean stops."""
 
 import signal
 import threading
@@ -6,22 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_STOPS = ("SIGTERM", "SIGUSR1")  # what schedulers send before they take a machine away
+
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt, so that both stop what is running in the same clean way.
+    """Turn SIGTERM and SIGUSR1 into KeyboardInterrupt, so that all stop what is running in one clean way.
 
     Only the main thread may, and a handler that the program has chosen comes first.
     """
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, _interrupt)
+    there = [getattr(signal, name) for name in _STOPS if hasattr(signal, name)]  # Windows has no SIGUSR1
+    ours = [number for number in there if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -83,7 +83,7 @@ class Loop:
         """Run until nothing is queued or running.
 
         Args:
-            advance: Called at first and after every ending; learns and queues more.
+            advance: Called at first, after every ending and when slots join; learns and queues more.
 
         Returns:
             False if a stop was requested before that.
@@ -92,9 +92,13 @@ class Loop:
             StudyError: Three trials in a row raised, or lost their worker for good.
         """
         advance()
+        slots = self._executor.capacity
         while self.unfinished:
             if not self._obey():
                 return False
+            if self._executor.capacity > slots:  # new slots do not wait for the next ending
+                advance()
+            slots = self._executor.capacity
             self._start()
             for trial, outcome in self._ended():
                 self._unsettled -= 1

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 from autodropout.engine.confirm import Confirmation
+from autodropout.engine.executors.cluster import Cluster
 from autodropout.errors import UsageError
 
-ExecutorName = Literal["local", "inline"]
+ExecutorName = Literal["local", "inline", "ray"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Options:
         workers: Processes of the local executor.
         executor: Name of one of ours; None if the caller brings one.
         devices: Devices of the local executor.
+        cluster: Cluster of the executor "ray".
         capacity: C, most trials queued or running.
         batch: M, finished trials per update.
         timeout: Seconds per trial.
@@ -35,6 +37,7 @@ class Options:
     workers: int
     executor: ExecutorName | None
     devices: Sequence[int | str] | None
+    cluster: Cluster
     capacity: int | None
     batch: int | None
     timeout: float | None
@@ -44,10 +47,13 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.executor not in (None, *get_args(ExecutorName)):
+            *names, last = map(repr, get_args(ExecutorName))
             raise UsageError(
-                f"executor is {self.executor!r}; expected {' or '.join(map(repr, get_args(ExecutorName)))}, "
+                f"executor is {self.executor!r}; expected {', '.join(names)} or {last}, "
                 "or an executor of your own"
             )
+        if not isinstance(self.cluster, Cluster):
+            raise UsageError(f"cluster is {self.cluster!r}; expected a Cluster, such as Cluster(cpus=2)")
         for name in ("trials", "workers", "max_attempts"):
             _check_count(name, getattr(self, name))
         for name in ("capacity", "batch"):

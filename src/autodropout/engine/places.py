@@ -3,6 +3,9 @@
 LOGS = "logs"
 """Folder for what trials print."""
 
+RESULTS = "results"
+"""Folder for results of a cluster's trials that the ledger does not know yet."""
+
 
 def log_name(trial: int, attempt: int) -> str:
     """Return the name of the file that keeps what an attempt prints.

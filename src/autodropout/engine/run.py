@@ -12,6 +12,7 @@ from autodropout.engine.beginning import Asked, begin, new_directory
 from autodropout.engine.confirm import Confirmation, confirming
 from autodropout.engine.events import Notify, PhaseBegan, PhaseName, unheard
 from autodropout.engine.executors.base import Evaluate, Executor
+from autodropout.engine.executors.cluster import Cluster
 from autodropout.engine.executors.inline import InlineExecutor
 from autodropout.engine.executors.local import LocalExecutor
 from autodropout.engine.halving import Halving
@@ -20,7 +21,7 @@ from autodropout.engine.learning import Goal, Learning
 from autodropout.engine.ledger import Ledger
 from autodropout.engine.loop import Loop, nothing_more
 from autodropout.engine.options import ExecutorName, Options
-from autodropout.engine.places import LOGS
+from autodropout.engine.places import LOGS, RESULTS
 from autodropout.engine.rungs import Rungs
 from autodropout.engine.settling import Rules
 from autodropout.engine.study import Study
@@ -39,6 +40,7 @@ def search(
     seed: int = 0,
     executor: ExecutorName | Executor = "local",
     devices: Sequence[int | str] | None = None,
+    cluster: Cluster = Cluster(),  # noqa: B008  it is frozen
     capacity: int | None = None,
     batch: int | None = None,
     timeout: float | None = None,
@@ -62,8 +64,8 @@ def search(
     row stop the search: they are taught nothing, and run again when it is resumed. One whose worker is
     lost is run again up to ``max_attempts`` times, then it has failed, is taught nothing, and another
     trial takes its place. So ``trials`` of them are taught in the end, but for the last few that raised
-    or fill no batch. An interrupt or SIGTERM ends what is running, leaves the study ready to be resumed,
-    and comes out as KeyboardInterrupt.
+    or fill no batch. An interrupt, SIGTERM or SIGUSR1 ends what is running, leaves the study ready to be
+    resumed, and comes out as KeyboardInterrupt.
 
     Args:
         evaluate: Called as evaluate(policy, seed); returns the reward to maximise or a ``Result``. Not
@@ -77,11 +79,13 @@ def search(
         out: Directory of the study, made if missing; None makes a new one under ``runs/``.
         seed: Seed of the whole study, from 0 to 2^63 - 1.
         executor: ``"local"`` for worker processes that log to ``out/logs``, ``"inline"`` for this
-            process (to debug: only tracebacks go to ``out/logs``), or an executor, which the caller closes.
+            process (to debug: only tracebacks go to ``out/logs``), ``"ray"`` for a cluster, or an executor,
+            which the caller closes.
         devices: Devices of the local executor's workers, in turn.
+        cluster: Which Ray cluster the executor "ray" uses, and what a trial takes of it.
         capacity: C, most trials queued or running; None for the executor's slots and a few more.
         batch: M, finished trials per update; None for the searcher's own choice.
-        timeout: Seconds after which the local executor kills a trial; None for never.
+        timeout: Seconds after which a trial is killed, but not inline; None for never.
         max_attempts: Attempts at a trial that may be lost with their worker.
         floor: Reward of failed and diverged trials; None for the worst finite one so far. Until there
             is one they are taught nothing, and all that wait for it get the first.
@@ -122,6 +126,7 @@ def search(
         workers=workers,
         executor=executor if isinstance(executor, str) else None,
         devices=devices,
+        cluster=cluster,
         capacity=capacity,
         batch=batch,
         timeout=timeout,
@@ -187,7 +192,7 @@ def _warn_if_nothing_returned(loop: Loop, directory: Path) -> None:
 
 def _check_executor(executor: object) -> None:
     if executor is None:
-        raise UsageError("executor is None; expected 'local' or 'inline', or an executor of your own")
+        raise UsageError("executor is None; expected 'local', 'inline' or 'ray', or an executor of your own")
 
 
 def _check_budgeted(evaluate: Evaluate) -> None:
@@ -226,8 +231,22 @@ def _executor(
             )
         case "inline":
             ours = InlineExecutor(evaluate, timeout=options.timeout, log_dir=directory / LOGS, capture=False)
+        case "ray":
+            ours = _ray_executor(evaluate, options, directory)
         case _:
             yield executor
             return
     with closing(ours):
         yield ours
+
+
+def _ray_executor(evaluate: Evaluate, options: Options, directory: Path) -> Executor:
+    from autodropout.engine.executors.ray.executor import RayExecutor  # an extra: only who asks needs it
+
+    return RayExecutor(
+        evaluate,
+        cluster=options.cluster,
+        timeout=options.timeout,
+        log_dir=directory / LOGS,
+        results_dir=directory / RESULTS,
+    )

@@ -70,16 +70,8 @@ class RayExecutor:
         log_dir: str | os.PathLike[str] | None = None,
         results_dir: str | os.PathLike[str] | None = None,
     ) -> None:
+        data, limit = attempt.pickled(evaluate), attempt.checked_timeout(timeout)
         self._cluster = cluster
-        logs = None if log_dir is None else attempt.make_log_dir(log_dir)
-        self._results = None if results_dir is None else attempt.make_folder(results_dir)
-        self._setup = Setup(
-            evaluate=attempt.pickled(evaluate),
-            place=remote.place(logs, self._results, threads=max(1, int(cluster.cpus))),
-            cluster=cluster,
-            timeout=attempt.checked_timeout(timeout),
-            forgotten=FORGOTTEN_SECONDS,
-        )
         self._jobs: dict[Key, Job] = {}
         self._ended: Ended = []
         self._heard: list[Job] = []
@@ -91,6 +83,15 @@ class RayExecutor:
         try:
             self._look()
             self._check_room()
+            logs = None if log_dir is None else attempt.make_log_dir(log_dir)
+            self._results = None if results_dir is None else attempt.make_folder(results_dir)
+            self._setup = Setup(
+                evaluate=data,
+                place=remote.place(logs, self._results, threads=max(1, int(cluster.cpus))),
+                cluster=cluster,
+                timeout=limit,
+                forgotten=FORGOTTEN_SECONDS,
+            )
             self._launch()
         except BaseException:
             self.close()
