@@ -3,6 +3,8 @@
 # make test      the test suite (make test-all: the slow tests, too)
 # make report-test   a report in headless Chromium, both widths and schemes; pictures in build/screenshots
 # make lint      ruff and mypy
+# make test-models   a policy onto every network of timm and torchvision and back (hours; goes on where it was
+#                stopped), and the table in docs/models.md (make test-models ARGS='--match "resnet*"')
 # make bench     the measurements under benchmarks/results/
 # make clean     removes the virtual environment and everything else that is generated, except runs/
 #
@@ -19,7 +21,7 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help search test test-all report-test lint bench clean
+.PHONY: help search test test-all test-models report-test lint bench clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -35,6 +37,10 @@ test: $(VENV)/.installed-dev
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) -m "" $(ARGS)
 
+test-models: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/models.py run $(ARGS)
+	$(BIN)/python benchmarks/models.py page
+
 report-test: $(VENV)/.installed-dev
 	mkdir -p build/screenshots
 	AUTODROPOUT_SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -m slow tests/report/test_browser.py $(ARGS)
@@ -45,7 +51,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-dev
-	set -e; for script in $$(grep -l __main__ benchmarks/*.py); do echo "$$script"; $(BIN)/python "$$script" $(ARGS); done
+	set -e; for script in $$(grep -l __main__ benchmarks/*.py | grep -v models.py); do echo "$$script"; $(BIN)/python "$$script" $(ARGS); done
 
 clean:
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache src/*.egg-info

@@ -1,0 +1,133 @@
+"""All networks of timm and all classifiers of torchvision, without weights, for images of 96 pixels."""
+
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from timm.models import _registry
+from torch import Tensor, nn
+
+SIDE = 96
+LARGE = 80e6  # parameters: what is larger is built with fewer layers where its builder lets us
+TOO_LARGE = 500e6
+
+_REDUCTIONS: Sequence[dict[str, Any]] = (
+    {"depth": 2},
+    {"depths": (1, 1, 2, 1)},
+    {"depths": (1, 1, 1, 1)},
+    {"layers": (1, 1, 1, 1)},
+)
+
+
+class CannotRunError(Exception):
+    """A model cannot be built or run here; the text says why."""
+
+
+def names(library: str, pattern: str = "*") -> list[str]:
+    """Return the names of a library's networks that match a glob."""
+    every = timm.list_models() if library == "timm" else _torchvision_names()
+    return fnmatch.filter(every, pattern)
+
+
+def family(library: str, name: str) -> str:
+    """Return the file in which a library keeps the network."""
+    if library == "timm":
+        return _registry._model_to_module[name]
+    return torchvision.models.get_model_builder(name).__module__.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A network that runs.
+
+    Attributes:
+        model: Ten classes and random weights, none of them all zeros.
+        side: Height and width of its images in pixels.
+        reduced: It has fewer layers than its name says.
+    """
+
+    model: nn.Module
+    side: int
+    reduced: bool
+
+
+def build(library: str, name: str) -> Built:
+    """Build a network that takes images of 96 pixels, or else of the size it is made for.
+
+    Raises:
+        CannotRunError: It is too large, its builder fails, or it runs with neither.
+    """
+    reasons = []
+    for arguments, side, reduced in _ways(library, name):
+        torch.manual_seed(0)
+        try:
+            model = _make(library, name, arguments)
+            _wake(model)
+            for training in (False, True):
+                model.train(training)(images(side))
+        except Exception as error:
+            reasons.append(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
+            continue
+        return Built(model=model, side=side, reduced=reduced)
+    raise CannotRunError(reasons[0])
+
+
+def images(side: int) -> Tensor:
+    """Return the two images that every network gets."""
+    return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def _wake(model: nn.Module) -> None:
+    """Give parameters that begin as zeros small values: behind them no pattern would show."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.normal_(std=0.1)
+
+
+def _ways(library: str, name: str) -> Iterator[tuple[dict[str, Any], int, bool]]:
+    """Yield arguments, side and whether layers are missing: what is cheap first."""
+    size = _num_parameters(library, name)
+    argument = "image_size" if library == "torchvision" and name.startswith("vit") else "img_size"
+    sided: list[tuple[dict[str, Any], int]] = [({argument: SIDE}, SIDE), ({}, SIDE)]
+    sided += [({}, side) for side in _own_sides(library, name)]
+    if size > LARGE and library == "timm":
+        yield from ((given | fewer, side, True) for given, side in sided for fewer in _REDUCTIONS)
+    if size > TOO_LARGE:
+        raise CannotRunError(f"{size / 1e6:.0f} million parameters, and it takes no smaller depth")
+    yield from ((given, side, False) for given, side in sided)
+
+
+def _own_sides(library: str, name: str) -> Sequence[int]:
+    if library == "torchvision":
+        return (224, 299)
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return () if config is None else (config.input_size[-1],)
+
+
+def _num_parameters(library: str, name: str) -> float:
+    """Return the number of parameters, 0 where it cannot be known without building."""
+    try:
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in _make(library, name, {}).parameters())
+    except Exception:
+        return 0
+
+
+def _make(library: str, name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    if library == "timm":
+        return timm.create_model(name, pretrained=False, num_classes=10, **arguments)
+    extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    return torchvision.models.get_model(name, weights=None, num_classes=10, **extra, **arguments)
+
+
+def _torchvision_names() -> list[str]:
+    return [
+        name
+        for name in torchvision.models.list_models(module=torchvision.models)
+        if torchvision.models.get_model_builder(name).__module__.count(".") == 2
+    ]

@@ -1,0 +1,142 @@
+"""Apply a policy to every network of timm and torchvision, train a step, remove it, and look.
+
+    python benchmarks/models.py run [--library timm] [--match "resnet*"] [--shard 0/2] [--limit 50]
+    python benchmarks/models.py page
+
+``run`` appends one line per network to runs/models/ and goes on where it was stopped; a network whose process
+was killed under it is noted as such and left out from then on. ``page`` gathers the lines into
+results/models.json and writes docs/models.md from that.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import gc
+import json
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import record
+from model_check import check
+from model_page import page
+from model_zoo import CannotRunError, build, family, images, names
+
+Line = Mapping[str, object]
+ROOT = Path(__file__).parent.parent
+RUNS, RESULTS, PAGE = ROOT / "runs" / "models", ROOT / "results" / "models.json", ROOT / "docs" / "models.md"
+
+
+def examined(library: str, name: str) -> Line:
+    """Build a network, check it, and return what was found as plain values."""
+    began = time.perf_counter()
+    line: dict[str, object] = {"library": library, "name": name, "family": family(library, name)}
+    try:
+        built = build(library, name)
+        line |= {"side": built.side, "reduced": built.reduced}
+        line |= asdict(check(built.model, images(built.side)))
+    except CannotRunError as error:
+        line |= {"skipped": str(error)}
+    except Exception as error:
+        line |= {"failures": [f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"]}
+    return line | {"seconds": round(time.perf_counter() - began, 2)}
+
+
+def run(wanted: Iterator[tuple[str, str]], lines: Path, limit: int | None) -> None:
+    """Examine networks one after the other; each is written down before it starts and when it ends."""
+    lines.parent.mkdir(parents=True, exist_ok=True)
+    _end_last_line(lines)
+    done = {(line["library"], line["name"]) for line in gathered(lines.parent)}
+    done |= set(_killed(lines))
+    todo = [one for one in wanted if one not in done][:limit]
+    with lines.open("a", encoding="utf8") as file:
+        for count, (library, name) in enumerate(todo, 1):
+            _write(file, {"library": library, "name": name, "began": True})
+            line = examined(library, name)
+            _write(file, line)
+            print(f"{count}/{len(todo)} {library} {name}: {_verdict(line)} ({line['seconds']} s)", flush=True)
+            gc.collect()
+
+
+def gathered(folder: Path) -> list[Line]:
+    """Return what was found so far: the last line of each network that ended, by library and name."""
+    found: dict[tuple[object, object], Line] = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in _read(path):
+            if "began" not in line:
+                found[line["library"], line["name"]] = line
+    return [found[key] for key in sorted(found, key=str)]
+
+
+def _killed(lines: Path) -> Iterator[tuple[str, str]]:
+    """Note down networks that began here and never ended; yield them."""
+    ended = {(line["library"], line["name"]) for line in gathered(lines.parent)}
+    begun = {(str(line["library"]), str(line["name"])) for line in _read(lines) if "began" in line}
+    for library, name in sorted(begun - ended):
+        with lines.open("a", encoding="utf8") as file:
+            where = {"library": library, "name": name, "family": family(library, name)}
+            _write(file, where | {"skipped": "the process was killed while it ran", "seconds": 0.0})
+        yield library, name
+
+
+def _end_last_line(path: Path) -> None:
+    """End a line that a killed process left unfinished, or the next one would be lost with it."""
+    if path.exists() and not path.read_text(encoding="utf8").endswith("\n"):
+        with path.open("a", encoding="utf8") as file:
+            file.write("\n")
+
+
+def _read(path: Path) -> Iterator[Line]:
+    if path.exists():
+        for text in path.read_text(encoding="utf8").splitlines():
+            try:
+                yield json.loads(text)
+            except json.JSONDecodeError:  # the last line of a process that was killed
+                continue
+
+
+def _write(file: object, line: Line) -> None:
+    print(json.dumps(line), file=file, flush=True)  # type: ignore[call-overload]
+
+
+def _verdict(line: Line) -> str:
+    if "skipped" in line:
+        return f"skipped, {line['skipped']}"
+    return f"FAILED: {line['failures']}" if line["failures"] else f"{line['sites']} sites"
+
+
+def write_page() -> None:
+    """Write results/models.json from the lines, and docs/models.md from that."""
+    lines = gathered(RUNS)
+    rows = ",\n".join(json.dumps(line) for line in lines)
+    head = json.dumps(record.header(), indent=2)
+    RESULTS.write_text(f'{head[:-2]},\n  "models": [\n{rows}\n]\n}}\n', encoding="utf8")
+    PAGE.write_text(page(json.loads(RESULTS.read_text(encoding="utf8"))), encoding="utf8")
+    print(f"{len(lines)} networks: {RESULTS.relative_to(ROOT)}, {PAGE.relative_to(ROOT)}")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("what", choices=("run", "page"))
+    parser.add_argument("--library", choices=("timm", "torchvision"), help="one of the two; both by default")
+    parser.add_argument("--match", default="*", help='glob of names, such as "resnet*"')
+    parser.add_argument("--shard", default="0/1", help="I/N: every N-th network, from the I-th on")
+    parser.add_argument("--limit", type=int, help="stop after so many networks")
+    chosen = parser.parse_args()
+    if chosen.what == "page":
+        write_page()
+        return
+    first, count = map(int, chosen.shard.split("/"))
+    libraries = (chosen.library,) if chosen.library else ("torchvision", "timm")
+    every = [(library, name) for library in libraries for name in names(library, chosen.match)]
+    warnings.simplefilter("ignore")
+    run(iter(every[first::count]), RUNS / f"{first}-of-{count}.jsonl", chosen.limit)
+
+
+if __name__ == "__main__":
+    main()
