@@ -1,0 +1,176 @@
+"""Release a landscape: its trials, their data card, and what they say of the space.
+
+    python experiments/release.py runs/landscape --name ptb-small
+
+Reads every study below the directory, whatever part it is. Writes NAME.jsonl, which comes with the package,
+into src/autodropout/benchmark/data; and trials.parquet, README.md (the card), surrogate.json, effects.json
+and effects.md into results/NAME. Some minutes on one core, nearly all for the comparison of regressors. The
+same studies and commit give the same bytes.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from autodropout.benchmark.card import Facts, card
+from autodropout.benchmark.columns import write_parquet
+from autodropout.benchmark.deviation import noise_of
+from autodropout.benchmark.gathering import Gathered, gather
+from autodropout.benchmark.held_out import by_source, ceiling, compare_regressors
+from autodropout.benchmark.landscapes import Benchmark
+from autodropout.benchmark.main_effects import MainEffect, main_effects
+from autodropout.benchmark.regressors import REGRESSORS
+from autodropout.benchmark.strength import Strength, strengths
+from autodropout.errors import AutoDropoutError
+from autodropout.tasks.registry import task_named
+
+ROOT = Path(__file__).parents[1]
+PACKAGED = ROOT / "src" / "autodropout" / "benchmark" / "data"
+RESULTS = ROOT / "results"
+
+LICENCE: Mapping[str, str] = {
+    "ptb-small": "Apache-2.0, as the package. The text of the Penn Treebank is no part of it: these are only "
+    "policies and the figures that trainings on it returned.",
+    "pydoc-lm": "Apache-2.0, as the package. Python's help texts are no part of it.",
+}
+
+READING = (
+    "A size's effect is against the site being off; any other value's is against the mean of its choice while "
+    "the site is on. Least squares over all decisions at once, intervals that allow for unequal errors (HC3); "
+    "p is of all values of a choice having the same effect, adjusted for the number of choices (Holm)."
+)
+
+
+def run(
+    directory: Path,
+    name: str,
+    *,
+    packaged: Path = PACKAGED,
+    results: Path = RESULTS,
+    regressors: Sequence[str] = REGRESSORS,
+    commit: str = "",
+) -> Gathered:
+    """Write all files of a release.
+
+    Args:
+        directory: Where the studies lie.
+        name: Word for the landscape; if it is a task's, that task's floor is the release's.
+        packaged: Where the package's data lie.
+        results: Where its own directory goes.
+        regressors: Regressors to choose from.
+        commit: Of the code.
+    """
+    gathered = gather(directory, floor=task_named(name).floor, regressor=regressors[0])
+    found = compare_regressors(gathered.release, names=regressors)
+    release = replace(gathered.release, regressor=found[0].regressor)
+    gathered = replace(gathered, release=release)
+    benchmark = Benchmark(release, name)
+    facts = Facts(
+        name=name,
+        gathered=gathered,
+        noise=noise_of(release.trials),
+        regressors=found,
+        sources=by_source(release),
+        ceiling=ceiling(release),
+        commit=commit,
+        commands=(
+            f"python experiments/landscape.py --task {name}",
+            f"python experiments/release.py --name {name}",
+        ),
+        licence=LICENCE[name],
+    )
+    out = results / name
+    out.mkdir(parents=True, exist_ok=True)
+    packaged.mkdir(parents=True, exist_ok=True)
+    release.save(packaged / f"{name}.jsonl")
+    write_parquet(release, out / "trials.parquet")
+    (out / "README.md").write_text(card(facts), encoding="utf8")
+    plain = {
+        "regressors": [asdict(held) for held in found],
+        "by_source": {source: asdict(held) for source, held in facts.sources.items()},
+        "ceiling": None if facts.ceiling is None else asdict(facts.ceiling),
+        "noise": asdict(facts.noise),
+    }
+    _write_json(out / "surrogate.json", plain)
+    _write_effects(benchmark, out)
+    return gathered
+
+
+def effects_table(choices: Sequence[MainEffect]) -> str:
+    """Return one row per value, choice by choice."""
+    lines = [
+        "| site | choice | explains | p (Holm) | value | trials | effect on the reward (95% interval) "
+        "| share | of the best tenth |",
+        "|---|---|---:|---:|---|---:|---:|---:|---:|",
+    ]
+    for effect in choices:
+        head = f"| {effect.site} | {effect.name} | {effect.explained:.1%} | {effect.p:.2g} |"
+        for value in effect.values:
+            effect_text = f"{value.effect:+.4f} ({value.low:+.4f} to {value.high:+.4f})"
+            if (value.effect, value.low, value.high) == (0.0, 0.0, 0.0):
+                effect_text = "reference"
+            word = "off" if effect.name == "size" and value.value == 0 else value.value
+            lines.append(f"{head} {word} | {value.n} | {effect_text} | {value.share:.1%} | {value.top:.1%} |")
+            head = "| | | | |"
+    return "\n".join(lines) + "\n"
+
+
+def strength_table(found: Sequence[Strength], none: float) -> str:
+    """Return one row per way of drawing."""
+    lines = [
+        f"No dropout: {none:.4f}.\n",
+        "| drawn | n | sites on | drop rate there | reward: 5% | 25% | median | 75% | 95% | best trial "
+        "| above no dropout (95% interval) |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in found:
+        quantiles = " | ".join(f"{q:.4f}" for q in row.quantiles)
+        lines.append(
+            f"| {row.source} | {row.n} | {row.sites:g} | {row.rate:.3f} | {quantiles} | {row.best:.4f} "
+            f"| {row.better:.0%} ({row.low:.0%} to {row.high:.0%}) |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _write_effects(benchmark: Benchmark, out: Path) -> None:
+    found = main_effects(benchmark.trials, benchmark.space)
+    chance = strengths(benchmark.trials, benchmark.space, benchmark.none)
+    plain = asdict(found) | {"none": benchmark.none, "strength": [asdict(row) for row in chance]}
+    _write_json(out / "effects.json", plain)
+    text = (
+        f"# Which values help: {benchmark.name}\n\n"
+        f"{found.n} policies by chance, mean reward {found.mean:.4f}. All choices together explain "
+        f"{found.explained:.0%} of the reward's variance, interactions apart. {READING}\n\n"
+        f"## A random policy\n\n{strength_table(chance, benchmark.none)}\n"
+        f"## Choices, those that explain most first\n\n{effects_table(found.choices)}"
+    )
+    (out / "effects.md").write_text(text, encoding="utf8")
+
+
+def _write_json(path: Path, plain: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf8")
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "directory", type=Path, nargs="?", default=Path("runs/landscape"), help="of the studies"
+    )
+    parser.add_argument("--name", choices=LICENCE, default="ptb-small", help="word for the landscape")
+    given = parser.parse_args()
+    try:
+        gathered = run(given.directory, given.name, commit=_commit())
+    except AutoDropoutError as error:
+        sys.exit(f"error: {error}")
+    release = gathered.release
+    print(f"{len(release.trials)} trials, surrogate {release.regressor}; see {RESULTS / given.name}")
