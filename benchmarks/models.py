@@ -21,6 +21,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import timm
+import torchvision
+
 import record
 from model_check import check
 from model_page import page
@@ -113,7 +116,9 @@ def write_page() -> None:
     """Write results/models.json from the lines, and docs/models.md from that."""
     lines = gathered(RUNS)
     rows = ",\n".join(json.dumps(line) for line in lines)
-    head = json.dumps(record.header(), indent=2)
+    header = record.header()
+    libraries = {"timm": timm.__version__, "torchvision": torchvision.__version__}
+    head = json.dumps(header | {"versions": {**header["versions"], **libraries}}, indent=2)
     RESULTS.write_text(f'{head[:-2]},\n  "models": [\n{rows}\n]\n}}\n', encoding="utf8")
     PAGE.write_text(page(json.loads(RESULTS.read_text(encoding="utf8"))), encoding="utf8")
     print(f"{len(lines)} networks: {RESULTS.relative_to(ROOT)}, {PAGE.relative_to(ROOT)}")
