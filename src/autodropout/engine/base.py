@@ -4,6 +4,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from autodropout.space import Choice
+
+
+class Decisions(Protocol):
+    """What a controller decides: every space, and other lists of categorical decisions."""
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The decisions in the order in which they are made."""
+        ...
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Number of values of each."""
+        ...
+
+    @property
+    def parents(self) -> tuple[int | None, ...]:
+        """For each, the one whose token 0 makes it dead; None if it never is."""
+        ...
+
+    def __len__(self) -> int: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autodropout.engine.base import Decisions
 from autodropout.errors import SpaceError, UsageError
-from autodropout.space import PAD, Choice, Space
+from autodropout.space import PAD, Choice
 
 
 class _Placement(TypedDict):
@@ -68,7 +69,7 @@ class Controller(nn.Module):
 
     def __init__(
         self,
-        space: Space,
+        space: Decisions,
         *,
         layers: int = 1,
         width: int = 32,

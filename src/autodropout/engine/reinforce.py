@@ -11,13 +11,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from autodropout.engine.advantage import Advantages, advantages, moved
-from autodropout.engine.base import Proposal, Scored
+from autodropout.engine.base import Decisions, Proposal, Scored
 from autodropout.engine.controller import Controller
 from autodropout.engine.gradient import effective_sample_size, importance_weights, reinforce_loss
 from autodropout.engine.reinforce_settings import ReinforceSettings
 from autodropout.engine.seeds import derived_seed
 from autodropout.errors import LedgerError, StudyError, UsageError
-from autodropout.space import Space
 
 
 class Reinforce:
@@ -43,7 +42,7 @@ class Reinforce:
 
     def __init__(
         self,
-        space: Space,
+        space: Decisions,
         *,
         seed: int = 0,
         settings: ReinforceSettings | None = None,
@@ -198,7 +197,7 @@ class Reinforce:
         return state
 
 
-def _controller(space: Space, seed: int, settings: ReinforceSettings) -> Controller:
+def _controller(space: Decisions, seed: int, settings: ReinforceSettings) -> Controller:
     """Build it from a seed of its own and leave torch's default generator where it was."""
     with torch.random.fork_rng(devices=()):
         torch.default_generator.manual_seed(derived_seed(seed, "controller"))
