@@ -40,9 +40,9 @@ LICENCE: Mapping[str, str] = {
 }
 
 READING = (
-    "A size's effect is against the site being off; any other value's is against the mean of its choice while "
-    "the site is on. Least squares over all decisions at once, intervals that allow for unequal errors (HC3); "
-    "p is of all values of a choice having the same effect, adjusted for the number of choices (Holm)."
+    "A size's effect is against the site being off; any other value's is against the mean of its choice "
+    "while the site is on. Least squares over all decisions at once, intervals that allow for unequal errors "
+    "(HC3); p is of all values of a choice having the same effect, adjusted for the number of choices (Holm)."
 )
 
 

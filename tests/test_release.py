@@ -77,7 +77,7 @@ def test_the_same_studies_give_the_same_bytes(written):
 
 def test_too_small_a_landscape_is_refused(tmp_path):
     studied(tmp_path / "runs" / "random", "random", 5, 0)
-    with pytest.raises(DataError, match="has [45] policies; to hold some out takes 10"):
+    with pytest.raises(DataError, match=r"has [45] policies; to hold some out takes 10"):
         release.run(tmp_path / "runs", "ptb-small", packaged=tmp_path / "p", results=tmp_path / "r")
     assert not (tmp_path / "p").exists()
 
