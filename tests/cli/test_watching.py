@@ -1,7 +1,7 @@
 import pytest
 from rich.console import Console
 
-from autodropout.cli.watching import Tally, Watch, in_words
+from autodropout.cli.watching import Watch
 from autodropout.engine.events import (
     Learned,
     Paused,
@@ -11,6 +11,7 @@ from autodropout.engine.events import (
     TrialRetried,
     TrialStarted,
 )
+from autodropout.engine.tally import Tally, in_words
 
 
 def began(phase="search", total=10, done=0, failed=0, best=None):

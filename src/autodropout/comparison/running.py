@@ -19,7 +19,9 @@ from autodropout.engine.interrupting import terminable
 from autodropout.engine.ledger import Ledger
 from autodropout.engine.loop import Loop, nothing_more
 from autodropout.engine.places import LOGS
+from autodropout.engine.progress import logged
 from autodropout.engine.settling import Rules
+from autodropout.engine.tally import PHASES
 from autodropout.errors import UsageError
 
 ExecutorFactory = Callable[[Evaluate], Executor]
@@ -51,7 +53,8 @@ def compare(
     measured against the best of the other baselines by a paired t test over the seeds; p-values are
     adjusted for the number of tests (Holm). That best is picked by the same figures: to claim more than
     "the best arm beats the second", name one baseline beforehand. A directory that holds the same
-    comparison is gone on with, finished runs being kept; failed ones are run again.
+    comparison is gone on with, finished runs being kept; failed ones are run again. It prints nothing; how it
+    goes is logged at the level INFO, so that ``logging.basicConfig(level=logging.INFO)`` shows it.
 
     Args:
         evaluate: Called as evaluate(policy, seed) for the arms that are a policy or None; returns the
@@ -98,6 +101,7 @@ def compare(
         >>> print(compare(evaluate, {"none": None, "mine": mine}, seeds=4, executor="inline", out=out).figure)
         reward
     """
+    notify = logged(on_event, {**PHASES, "confirm": "comparing"})
     reading = Reading(
         figure=figure,
         higher_is_better=higher_is_better,
@@ -110,9 +114,9 @@ def compare(
     with terminable(), ExitStack() as stack:
         ledger = stack.enter_context(begin(directory, asked, command))
         runner = stack.enter_context(closing(ArmExecutor(make(asked.arms), len(asked.arms.names))))
-        loop = Loop(ledger, runner, asked.arms, Rules(max_attempts=max_attempts, floor=floor), on_event)
+        loop = Loop(ledger, runner, asked.arms, Rules(max_attempts=max_attempts, floor=floor), notify)
         stack.callback(loop.cancel)
-        _run(ledger, loop, on_event)
+        _run(ledger, loop, notify)
     return read_comparison(directory)
 
 

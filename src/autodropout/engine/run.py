@@ -22,6 +22,7 @@ from autodropout.engine.ledger import Ledger
 from autodropout.engine.loop import Loop, nothing_more
 from autodropout.engine.options import ExecutorName, Options
 from autodropout.engine.places import LOGS, RESULTS
+from autodropout.engine.progress import logged
 from autodropout.engine.rungs import Rungs
 from autodropout.engine.settling import Rules
 from autodropout.engine.study import Study
@@ -57,6 +58,9 @@ def search(
     A directory that holds the same study is gone on with, after any kind of stop: finished trials are
     kept, interrupted ones run again with the same number, seed and tokens. The searcher, space, task,
     seed, batch and halving must be the same; everything else may differ, and ``trials`` may grow.
+
+    It prints nothing; how it goes is logged at the level INFO, so that
+    ``logging.basicConfig(level=logging.INFO)`` shows it.
 
     Failures are told apart. A reward that is not finite means that the trial diverged: it is taught as
     the floor. A trial that raises or runs out of time is run once more, then it has failed and is taught
@@ -118,6 +122,7 @@ def search(
         >>> len(study.trials)
         5
     """
+    notify = logged(on_event)
     _check_executor(executor)
     if halving is not None and isinstance(executor, str):
         _check_budgeted(evaluate)
@@ -145,12 +150,12 @@ def search(
         ledger, mind, runner = begin(directory, asked, options, lambda: running.enter_context(made))
         stack.enter_context(ledger)
         rungs = None if halving is None else Rungs(halving, seed, ledger.read)
-        loop = Loop(ledger, runner, space, Rules(max_attempts=max_attempts, floor=floor), on_event, rungs)
+        loop = Loop(ledger, runner, space, Rules(max_attempts=max_attempts, floor=floor), notify, rungs)
         running.callback(loop.cancel)
         goal = Goal(trials=trials, capacity=capacity, budget=1.0 if halving is None else halving.budgets[0])
-        learning = Learning(ledger, mind, loop, runner, goal, on_event)
-        if _search(ledger, loop, learning, on_event) and _confirm(ledger, loop, space, confirm, on_event):
-            _enter(ledger, loop, "done", on_event)
+        learning = Learning(ledger, mind, loop, runner, goal, notify)
+        if _search(ledger, loop, learning, notify) and _confirm(ledger, loop, space, confirm, notify):
+            _enter(ledger, loop, "done", notify)
             _warn_if_nothing_returned(loop, directory)
     return Study.open(directory)
 
