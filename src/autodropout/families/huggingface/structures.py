@@ -115,6 +115,12 @@ _SELF = (
         projections=_apart("query", "key", "value"),
         output="attention.output.dense",
     ),
+    # vision Transformers of the first releases of version 5
+    Attention(
+        place="attention.attention",
+        projections=_apart("query", "key", "value"),
+        output="attention.output.dense",
+    ),
     # DeBERTa v2
     Attention(
         place="attention.self",

@@ -93,7 +93,7 @@ def attend(
     place: Any = module.get_submodule(WEIGHTS)
     configured = place.config._attn_implementation
     if not place.training:
-        kernel: Kernel = _registry().get_interface(configured, place.eager)
+        kernel: Kernel = place.eager if configured in (None, "eager") else _registry()[configured]
         return kernel(module, query, key, value, mask, **kwargs)
     if configured == "sdpa":
         mask = _additive(module, query, key, mask, kwargs)
@@ -114,7 +114,7 @@ def _additive(
         if not is_causal or query.shape[2] == 1:
             return None
         size = query.shape[2], key.shape[2]
-        mask = torch.ones(size, dtype=torch.bool, device=query.device).tril()
+        mask = torch.ones(size, dtype=torch.bool, device=query.device).tril()[None, None]
     if mask.dtype != torch.bool:
         return mask
     lowest = torch.finfo(query.dtype).min
