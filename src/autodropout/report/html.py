@@ -22,6 +22,7 @@ from autodropout.report.page.overview import header, summary, title, warnings
 from autodropout.report.page.policies import policies_section
 from autodropout.report.page.running import costs_section, learner_section
 from autodropout.report.page.words import section
+from autodropout.report.price import price
 from autodropout.report.record import Record, check_not_empty, read_record
 from autodropout.report.tables import failures, top_policies, trial_rows
 
@@ -130,7 +131,7 @@ def _body(record: Record) -> Markup:
         None if record.comparison is None else comparison_section(record.comparison),
         effects_section(effects(record)),
         learner_section(learner(record), len(record.updates), record.study.batch),
-        costs_section(spent),
+        costs_section(spent, price(record, spent, shown)),
         trials_section(trial_rows(record)),
         failures_section(failures(record, most=_FAILURES), wrong),
         provenance_section(record),

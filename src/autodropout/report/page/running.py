@@ -7,6 +7,7 @@ from autodropout.report.curves import Figure
 from autodropout.report.markup import Markup, element
 from autodropout.report.page.charts import cost_chart, learner_chart
 from autodropout.report.page.words import counted, duration, facts, percent, section
+from autodropout.report.price import Price
 
 
 def learner_section(figures: Sequence[Figure], updates: int, batch: int) -> Markup:
@@ -27,8 +28,8 @@ def learner_section(figures: Sequence[Figure], updates: int, batch: int) -> Mark
     return section("learner", "What the searcher did", words, element("div", *charts, class_="grid three"))
 
 
-def costs_section(costs: Costs) -> Markup:
-    """Return where the time went, and reward against training time."""
+def costs_section(costs: Costs, price: Price | None) -> Markup:
+    """Return what was spent, where the time went, what a gain has cost, and reward against training time."""
     words = (
         "Trials of all kinds. Time outside training is what the workers did not spend in the trials' own "
         "training: starting, waiting for updates and for the last trials to end, failed attempts. Stops of "
@@ -40,11 +41,34 @@ def costs_section(costs: Costs) -> Markup:
         ("training in all", duration(costs.training)),
         ("wall-clock time", duration(costs.wall)),
         ("workers", f"{costs.workers}"),
+        ("compute spent, workers x time", duration(costs.workers * costs.wall)),
         ("workers busy", percent(costs.busy)),
         ("outside training", percent(costs.outside)),
         ("updates of the searcher", duration(costs.updating)),
     ]
+    pairs += price_facts(price)
     if costs.correlation is not None:
         found = costs.correlation
         pairs.append(("reward and time, rank correlation", f"{found.rho:+.2f} (p = {found.p:.2g})"))
     return section("costs", "Costs", words, facts(pairs), cost_chart(costs))
+
+
+def price_facts(price: Price | None) -> list[tuple[str, str]]:
+    """Return the gain and what one percent of it has cost, as names and values."""
+    if price is None:
+        return [("price of 1%", "not known: nothing is confirmed or compared yet")]
+    interval = "" if price.low is None else f" (95% interval {price.low:+.2g} to {price.high:+.2g})"
+    return [
+        ("gain", f"{price.gain:+.3g}%{interval} in {price.figure}, over {price.over}"),
+        ("price of 1%", _price(price)),
+    ]
+
+
+def _price(price: Price) -> str:
+    if price.seconds is None or price.runs is None:
+        return "none: nothing was gained"
+    most = ""
+    if price.low is not None:
+        bound = price.seconds_at_most
+        most = "; no upper bound: the gain is not shown" if bound is None else f"; at most {duration(bound)}"
+    return f"{duration(price.seconds)} of workers, {price.runs:.3g} trainings{most}"
