@@ -10,7 +10,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from autodropout.applied import Applied as Applied
 from autodropout.applied import Existing
-from autodropout.attach import CHILD, Attachment, OnChannels, attach
+from autodropout.attach import CHILD, Attachment, OnChannels, attach, found_module
 from autodropout.choosing import NO_SITES_REMEDY, Layouts, all_sites
 from autodropout.conv_space import ConvSpace
 from autodropout.errors import ApplyError, SiteError, UsageError
@@ -71,7 +71,7 @@ def apply(
     """
     if existing not in ("keep", "off"):
         raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
-    _check_model(model)
+    check_model(model)
     matches = match(model, policy, layouts=layouts)
     for found in matches:
         _check_float(model, found.site)
@@ -176,7 +176,13 @@ def _device(module: nn.Module) -> torch.device | None:
     return None
 
 
-def _check_model(model: nn.Module) -> None:
+def check_model(model: nn.Module) -> None:
+    """Refuse a model that nothing can be applied to as it is.
+
+    Raises:
+        UsageError: It is no module.
+        ApplyError: It is compiled, wrapped or scripted, or bears a pattern.
+    """
     if not isinstance(model, nn.Module):
         raise UsageError(f"the model is a {type(model).__name__}; expected a torch.nn.Module")
     for name, module in model.named_modules():
@@ -189,8 +195,7 @@ def _check_model(model: nn.Module) -> None:
 
 def _check_float(model: nn.Module, site: Site) -> None:
     """Refuse a module of PyTorch's static quantisation: its output is no float tensor."""
-    module = dict(model.named_modules()).get(site.module_name)
-    kind = type(module)
+    kind = type(found_module(model, site.module_name))
     if kind.__module__.startswith(_QUANTISED) and ".dynamic" not in kind.__module__:
         raise SiteError(
             f'site "{site.name}" is a quantised {kind.__name__}, whose output is no float tensor; leave the '

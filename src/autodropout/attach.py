@@ -91,10 +91,18 @@ def named_module(model: nn.Module, name: str) -> nn.Module:
     Raises:
         SiteError: There is none.
     """
+    module = found_module(model, name)
+    if module is None:
+        raise SiteError(f'the model has no module "{name}"')
+    return module
+
+
+def found_module(model: nn.Module, name: str) -> nn.Module | None:
+    """Return a module by its dotted name, None if there is none."""
     try:
         return model.get_submodule(name)
-    except AttributeError as error:
-        raise SiteError(f'the model has no module "{name}"') from error
+    except AttributeError:
+        return None
 
 
 def _call_child(module: nn.Module, _: object, output: object) -> object:

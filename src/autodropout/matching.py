@@ -7,7 +7,7 @@ from typing import Self
 
 from torch import nn
 
-from autodropout.attach import CONTAINERS
+from autodropout.attach import CONTAINERS, found_module
 from autodropout.choosing import NO_SITES_REMEDY, Layouts, all_sites, glob_matches, listed
 from autodropout.errors import SiteError, UsageError
 from autodropout.existing import OwnDropout, own_dropout
@@ -182,10 +182,9 @@ def _check_axes(site: Site, shape: Sequence[int] | None) -> None:
 
 def _class_name(model: nn.Module, site: Site) -> str:
     """Return whose output it is, as people know it: the norm, not the drop slot inside it."""
-    modules = dict(model.named_modules())
     for name in (site.name, site.module_name, *(opening.place for opening in site.openings)):
-        if name in modules:
-            return type(modules[name]).__name__
+        if (module := found_module(model, name)) is not None:
+            return type(module).__name__
     raise SiteError(f'site "{site.name}": the model has no module "{site.module_name}"')
 
 
