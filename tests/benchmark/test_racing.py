@@ -178,7 +178,7 @@ def test_the_document_is_json_and_says_how_it_was_made(benchmark, raced):
     assert f"No dropout has {benchmark.none:.4f}" in words
 
 
-def test_the_table_has_a_row_per_searcher(raced):
+def test_the_table_has_a_row_per_searcher(benchmark, raced):
     plan, races, _ = raced
     rows = standings(plan, races)
     heading, random, evolution, _ = cells(rows)
@@ -187,5 +187,11 @@ def test_the_table_has_a_row_per_searcher(raced):
     assert random[4] == ""
     value = rows[1].standings[1].value
     assert evolution[3] == f"{value.mean:.4f} ±{value.high - value.mean:.4f}"
-    assert markdown(rows).splitlines()[1] == "| --- | ---: | ---: | ---: | ---: | ---: |"
-    assert len(markdown(rows).splitlines()) == 5
+    facts = document(benchmark, plan, rows, seconds=2.0)
+    title, _, *table, _, words, _, made = markdown(facts, rows).splitlines()
+    assert title == "# Searchers on toy"
+    assert table[1] == "| --- | ---: | ---: | ---: | ---: | ---: |"
+    assert len(table) == 5
+    assert words == legend(facts)
+    assert made.startswith(f"`{facts['command']}`; system ")
+    assert f", numpy {facts['versions']['numpy']}." in made

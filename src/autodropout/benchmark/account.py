@@ -57,11 +57,18 @@ def cells(rows: Sequence[Row]) -> list[list[str]]:
     return [heading, *([_name(row), str(row.repetitions), *_values(row)] for row in rows)]
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Return the table as Markdown."""
+def markdown(facts: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """Return the table as Markdown, with what its numbers are and how they were made.
+
+    Args:
+        facts: The comparison's document.
+        rows: What came of it.
+    """
     heading, *body = cells(rows)
     rule = ["---", *["---:"] * (len(heading) - 1)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (heading, rule, *body))
+    lines = [f"| {' | '.join(line)} |" for line in (heading, rule, *body)]
+    made = f"`{facts['command']}`; {_listed(facts['machine'])}; {_listed(facts['versions'])}."
+    return "\n".join([f"# Searchers on {facts['benchmark']}\n", *lines, "", legend(facts), "", made]) + "\n"
 
 
 def legend(facts: Mapping[str, Any]) -> str:
@@ -82,6 +89,10 @@ def legend(facts: Mapping[str, Any]) -> str:
         f"and the 95% interval. "
         f"{facts['seconds']:.0f} s on {facts['machine']['processors']} processors."
     )
+
+
+def _listed(document: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in document.items())
 
 
 def _name(row: Row) -> str:

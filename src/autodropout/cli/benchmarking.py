@@ -41,7 +41,7 @@ class Benchmark(Command):
         confirm_seeds: Fresh seeds for each of them.
         workers: Processes, each with one thread: as many as you have cores.
         seed: Seed that all seeds follow from.
-        out: File to write the JSON to.
+        out: File to write the JSON to; the table goes beside it, as Markdown.
         json: Print JSON for a machine; progress goes to the error stream.
     """
 
@@ -63,8 +63,8 @@ class Benchmark(Command):
         from autodropout.benchmark.landscapes import load
         from autodropout.cli.standing import hold
 
-        if self.out is not None and not self.out.parent.is_dir():
-            raise UsageError(f"{self.out.parent} is no directory; make it, or name another file")
+        if self.out is not None:
+            _check_file(self.out)
         hold(load(self.name), self._plan(), workers=self.workers, out=self.out, json=self.json)
 
     def _plan(self) -> "Plan":
@@ -80,6 +80,14 @@ class Benchmark(Command):
             confirm=Confirmation(top=self.confirm_top, seeds=self.confirm_seeds),
             seed=self.seed,
         )
+
+
+def _check_file(out: Path) -> None:
+    """Refuse before minutes of work what could not be written after them."""
+    if out.is_dir():
+        raise UsageError(f"{out} is a directory; expected the name of a file")
+    if not out.parent.is_dir():
+        raise UsageError(f"{out.parent} is no directory; make it, or name another file")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

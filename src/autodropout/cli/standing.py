@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from autodropout.atomic import write_text
-from autodropout.benchmark.account import cells, document, legend
+from autodropout.benchmark.account import cells, document, legend, markdown
 from autodropout.benchmark.landscapes import Benchmark
 from autodropout.benchmark.plan import Plan
 from autodropout.benchmark.racing import Races, race
@@ -25,7 +25,7 @@ def hold(benchmark: Benchmark, plan: Plan, *, workers: int, out: Path | None, js
         benchmark: The landscape.
         plan: Who searches, how often, how long.
         workers: Processes.
-        out: File to write the JSON to; None for none.
+        out: File to write the JSON to, and the table beside it as Markdown; None for none.
         json: Print JSON, and everything else to the error stream.
 
     Raises:
@@ -38,19 +38,20 @@ def hold(benchmark: Benchmark, plan: Plan, *, workers: int, out: Path | None, js
     rows = standings(plan, races)
     facts = document(benchmark, plan, rows, seconds=time.perf_counter() - began)
     text = jsonlib.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-    if out is not None:
+    saved = [] if out is None else [out, out.with_suffix(".md")]
+    for file, content in zip(saved, (text, markdown(facts, rows)), strict=False):
         try:
-            write_text(out, text)
+            write_text(file, content)
         except OSError as error:
-            raise UsageError(f"{out} cannot be written ({error.strerror}); name another file") from error
+            raise UsageError(f"{file} cannot be written ({error.strerror}); name another file") from error
     if json:
         console(soft_wrap=True).print(text, end="")
         return
     terminal.print(_table(cells(rows)))
     terminal.print()
     terminal.print(legend(facts))
-    if out is not None:
-        terminal.print(f"Saved: {out}", soft_wrap=True)
+    if saved:
+        terminal.print(f"Saved: {' and '.join(map(str, saved))}", soft_wrap=True)
 
 
 def _watched(terminal: Console, benchmark: Benchmark, plan: Plan, workers: int) -> Races:

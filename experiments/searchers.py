@@ -1,0 +1,115 @@
+"""Searchers compared on a released landscape, and the paper's Figure 5 redrawn.
+
+    python experiments/searchers.py ptb-small
+
+Runs autodropout benchmark searchers, which writes results/NAME/searchers.json and .md; then draws
+docs/pictures/searchers-NAME.png and .svg from the JSON. With --draw it only draws. Half an hour of two
+cores with 200 repetitions.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from autodropout.cli import main
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+ROOT = Path(__file__).parents[1]
+COLOURS = ("#8a8a8a", "#bcbd22", "#8c564b", "#2ca02c", "#17becf", "#d62728", "#ff7f0e", "#1f77b4")
+"""Grey for random, which comes first; red for REINFORCE in the order of the command line."""
+
+
+def run(
+    name: str,
+    *,
+    repetitions: int = 200,
+    workers: int = 2,
+    root: Path = ROOT,
+    command: Callable[[Sequence[str]], int] = main,
+) -> int:
+    """Compare the searchers, write the table and draw the figure; return the exit code.
+
+    Args:
+        name: Name of the landscape.
+        repetitions: Searches per searcher and number of trials.
+        workers: Processes.
+        root: Holds results/ and docs/.
+        command: Runs a command line.
+    """
+    out = root / "results" / name / "searchers.json"
+    words = ["benchmark", "searchers", name, "--repetitions", str(repetitions), "--workers", str(workers)]
+    if code := command([*words, "--out", str(out)]):
+        return code
+    draw(name, root=root)
+    return 0
+
+
+def draw(name: str, *, root: Path = ROOT) -> tuple[Path, Path]:
+    """Draw the figure of a comparison that was made; return the PNG and the SVG.
+
+    Left, the value of the policy that a user would end with; right, the moving mean of what is proposed,
+    as in Figure 5 of the paper. Bands are 95% intervals of the mean over repetitions.
+
+    Args:
+        name: Name of the landscape.
+        root: Holds results/ and docs/.
+    """
+    facts = json.loads((root / "results" / name / "searchers.json").read_text(encoding="utf8"))
+    mpl.rcParams |= {"svg.hashsalt": name, "font.size": 9}
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    for row, colour in zip(facts["searchers"], COLOURS * len(facts["searchers"]), strict=False):
+        label = f"{row['variant']['name']} (n = {row['repetitions']})"
+        _band(left, row["curve"]["trials"], row["curve"]["ended"], colour, label)
+        _band(right, row["curve"]["trials"], row["curve"]["proposals"], colour, label)
+    for axes, title in ((left, "The policy a user ends with"), (right, "Mean of the last 32 proposals")):
+        axes.axhline(facts["none"], color="black", linewidth=0.8, linestyle=":", label="no dropout")
+        axes.set_title(title)
+        axes.set_xlabel("trials")
+        axes.set_ylabel("noise-free reward, by the surrogate")
+    left.legend(fontsize=7.5, loc="lower right")
+    figure.suptitle(_caption(facts), fontsize=9)
+    pictures = root / "docs" / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    png, svg = (pictures / f"searchers-{name}.{kind}" for kind in ("png", "svg"))
+    figure.savefig(png, dpi=120, metadata={"Software": None})
+    figure.savefig(svg, metadata={"Date": None})
+    plt.close(figure)
+    return png, svg
+
+
+def _caption(facts: Mapping[str, Any]) -> str:
+    plan, machine, versions = facts["plan"], facts["machine"], facts["versions"]
+    return (
+        f"{facts['benchmark']}: surrogate ({facts['regressor']}) of {facts['landscape_trials']} trials, "
+        f"deviation between seeds {facts['noise']['sd']:.4f}, {plan['capacity']} trials at a time, "
+        f"95% intervals; {machine['processors']} processors, autodropout {versions['autodropout']}"
+    )
+
+
+def _band(
+    axes: Axes, trials: Sequence[int], points: Sequence[Mapping[str, float]], colour: str, label: str
+) -> None:
+    axes.plot(trials, [point["mean"] for point in points], color=colour, linewidth=1.4, label=label)
+    low, high = ([point[end] for point in points] for end in ("low", "high"))
+    axes.fill_between(trials, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("name", nargs="?", default="ptb-small", help="name of the landscape")
+    parser.add_argument("--repetitions", type=int, default=200, help="searches per searcher and budget")
+    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--draw", action="store_true", help="draw only")
+    given = parser.parse_args()
+    if given.draw:
+        print(*draw(given.name), sep="\n")
+        sys.exit(0)
+    sys.exit(run(given.name, repetitions=given.repetitions, workers=given.workers))

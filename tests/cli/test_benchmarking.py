@@ -1,0 +1,114 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from autodropout.benchmark.gathering import gather
+from autodropout.cli import main
+from toy_landscape import studied
+
+FEW = (
+    "--repetitions",
+    "3",
+    "--trials",
+    "8,16",
+    "--workers",
+    "1",
+    "--searchers",
+    "evolution,categorical:capacity=2",
+)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    out = tmp_path_factory.mktemp("landscape")
+    studied(out / "runs" / "random", "random", 40, 0, top=4)
+    gather(out / "runs", floor=0.08, regressor="ridge").release.save(out / "toy.jsonl")
+    return str(out / "toy.jsonl")
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_table_and_what_its_numbers_are(file, capsys):
+    assert main(["benchmark", "searchers", file, *FEW]) == 0
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines()]
+    (heading,) = [line for line in lines if line[:1] == ["searcher"]]
+    assert heading[:6] == ["searcher", "n", "8", "trials", "16", "trials"]
+    assert [line[:2] for line in lines if "±" in " ".join(line)] == [
+        ["random", "3"],
+        ["evolution", "3"],
+        ["categorical:capacity=2", "3"],
+    ]
+    words = " ".join(out.split())
+    assert "by a surrogate (ridge) of 52 trials; the 8 best policies of a search are run again on 4" in words
+    assert "No dropout has" in words
+
+
+def test_json_for_a_machine_and_in_a_file(file, capsys):
+    assert (
+        main(["benchmark", "searchers", file, *FEW, "--json", "--out", "found.json", "--confirm-top", "0"])
+        == 0
+    )
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    with open("found.json", encoding="utf8") as found:
+        assert document == json.load(found)
+    assert Path("found.md").read_text(encoding="utf8").startswith("# Searchers on toy\n\n| searcher | n |")
+    assert document["plan"] == {
+        "trials": [8, 16],
+        "repetitions": 3,
+        "capacity": 3,
+        "confirm": {"top": 0, "seeds": 4},
+        "seed": 0,
+    }
+    assert [row["variant"]["name"] for row in document["searchers"]][1:] == [
+        "evolution",
+        "categorical:capacity=2",
+    ]
+    for row in document["searchers"]:
+        for standing in row["standings"]:
+            assert standing["value"] == standing["unconfirmed"]  # nothing was confirmed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--searchers", "genetic"], "there is no searcher 'genetic'; choose from reinforce"),
+        (["--searchers", "evolution:lr=1"], "do not fit the searcher 'evolution'"),
+        (["--trials", "many"], "trials are 'many'; expected whole numbers, as in 64,128,256,512"),
+        (["--trials", "0"], "trials are [0]; expected one or more numbers >= 1, rising"),
+        (["--repetitions", "1"], "repetitions is 1; expected at least 2"),
+        (["--workers", "0"], "workers is 0; expected at least 1"),
+        (["--out", "nowhere/x.json"], "nowhere is no directory; make it, or name another file"),
+        (["--out", "."], ". is a directory; expected the name of a file"),
+    ],
+)
+def test_wrong_use_is_said_in_a_line(file, capsys, words, message):
+    few = ["--repetitions", "2", "--trials", "4", "--searchers", "random", "--workers", "1"]
+    assert main(["benchmark", "searchers", file, *few, *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert message in error
+    assert "\n" not in error
+
+
+def test_an_unknown_landscape_is_said(capsys):
+    assert main(["benchmark", "searchers", "nothing"]) == 2
+    assert "there is no benchmark 'nothing'; this version has: " in capsys.readouterr().err
+    assert main(["benchmark", "searchers", "nothing.jsonl"]) == 2
+    assert "nothing.jsonl cannot be read (No such file or directory)" in capsys.readouterr().err
+
+
+def test_a_landscape_without_repeats_is_said(file, capsys, tmp_path):
+    with open(file, encoding="utf8") as whole:
+        header, *lines = whole.read().splitlines()
+    kept = [line for line in lines if '"kind":"search"' in line]
+    header = header.replace(f'"trials":{len(lines)}', f'"trials":{len(kept)}')
+    (tmp_path / "bare.jsonl").write_text("\n".join([header, *kept]) + "\n")
+    assert main(["benchmark", "searchers", "bare.jsonl", *FEW]) == 2
+    assert "error: no policy of the landscape was trained with two seeds" in capsys.readouterr().err
