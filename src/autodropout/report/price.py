@@ -1,8 +1,9 @@
 """What a gain of one percent has cost: the search's compute over what its policy is worth."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from autodropout.comparison import Comparison
 from autodropout.report.costs import Costs
 from autodropout.report.curves import Progress
 from autodropout.report.record import Record
@@ -10,6 +11,25 @@ from autodropout.significance import Paired, paired_difference
 
 POLICY, NONE = "policy", "none"
 """Arms of a comparison beside the search."""
+
+
+class Compared(Protocol):
+    """The figures of arms on common seeds; a ``Comparison`` has them."""
+
+    @property
+    def figure(self) -> str:
+        """What was measured."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more of it is better."""
+        ...
+
+    @property
+    def values(self) -> Mapping[str, tuple[float | None, ...]]:
+        """Figure per seed for every arm; None where it is missing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +95,7 @@ def price(record: Record, costs: Costs, shown: Progress) -> Price | None:
 
 
 def compared_price(
-    comparison: Comparison, costs: Costs, arm: str = POLICY, reference: str = NONE
+    comparison: Compared, costs: Costs, arm: str = POLICY, reference: str = NONE
 ) -> Price | None:
     """Return the price of one percent by which an arm is better than another, on the same seeds.
 

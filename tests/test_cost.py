@@ -1,0 +1,69 @@
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from autodropout.errors import UsageError
+from recorded import Run, record_study, record_whole_study
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def cost():
+    spec = importlib.util.spec_from_file_location("cost", ROOT / "experiments" / "cost.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["cost"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["cost"]
+
+
+@pytest.fixture
+def studies(tmp_path):
+    """A search, another without confirmation, and a comparison's file."""
+    record_whole_study(tmp_path / "whole")
+    record_study(tmp_path / "short", [Run(reward=0.5, seconds=2.0)] * 4)
+    arms = [{"name": "none", "values": [0.8, 0.8, None]}, {"name": "policy", "values": [0.82, 0.84, 0.9]}]
+    found = {"figure": "accuracy", "higher_is_better": True, "arms": arms}
+    (tmp_path / "comparison.json").write_text(json.dumps({"comparison": found}))
+    return tmp_path
+
+
+def test_searches_stand_side_by_side(cost, studies, capsys):
+    words = [f"mine={studies}/whole:{studies}/comparison.json:policy", f"short={studies}/short"]
+    assert cost.main([*words, "--to", str(studies / "cost")]) == 0
+    head, _, mine, short = (studies / "cost.md").read_text().splitlines()
+    assert head.count("|") == mine.count("|") == short.count("|") == 8
+    assert "+3.75% (" in mine
+    assert "- | - |" in short
+    assert mine in capsys.readouterr().out
+    first, second = json.loads((studies / "cost.json").read_text())
+    assert first["price"]["gain"] == pytest.approx(3.75)
+    assert first["price"]["trainings_per_percent"] == pytest.approx(first["trainings"] / 3.75)
+    assert first["price"]["spent"] == pytest.approx(first["workers"] * first["wall_seconds"])
+    assert (second["training_seconds"], second["price"]) == (8.0, None)
+
+
+def test_without_a_comparison_the_price_is_the_reports(cost, studies):
+    found = cost.line(cost.asked(f"mine={studies}/whole"))
+    assert found.price.over == "the mean policy before the first update"
+    assert found.reached == pytest.approx(0.91 + 0.001 * 11, abs=0.01)
+
+
+@pytest.mark.parametrize("words", ["mine", "=runs/mine", "mine=", "mine=a:b", "mine=a:b:c:d"])
+def test_what_names_no_search_is_refused(cost, words):
+    with pytest.raises(UsageError, match="names no search; expected NAME=DIRECTORY or NAME=DIRECTORY:FILE:"):
+        cost.asked(words)
+
+
+def test_mistakes_are_told_without_a_traceback(cost, studies, capsys):
+    assert cost.main([f"mine={studies}/nothing"]) == 2
+    assert "holds no study" in capsys.readouterr().err
+    assert cost.main([f"mine={studies}/whole:{studies}/comparison.json:tpe"]) == 2
+    assert "has no arm 'tpe'; it has none, policy" in capsys.readouterr().err
+    (studies / "comparison.json").write_text("[]")
+    assert cost.main([f"mine={studies}/whole:{studies}/comparison.json:tpe"]) == 2
+    assert "holds no comparison" in capsys.readouterr().err
