@@ -16,9 +16,11 @@ import tyro
 
 from autodropout import __version__
 from autodropout.cli.benchmarking import Benchmark
+from autodropout.cli.calibrating import Calibrate
 from autodropout.cli.command import Command
 from autodropout.cli.comparing import Compare
 from autodropout.cli.controlling import Pause, Status, Stop
+from autodropout.cli.doctor import Doctor
 from autodropout.cli.exporting import Export
 from autodropout.cli.listing import Tasks
 from autodropout.cli.reporting import Report
@@ -37,6 +39,8 @@ from autodropout.errors import (
 
 _COMMANDS: dict[str, tuple[type[Command], str]] = {
     "tasks": (Tasks, "What can be searched: size, cost, data."),
+    "doctor": (Doctor, "Check this machine before a long search."),
+    "calibrate": (Calibrate, "Find how many trials at a time are fastest."),
     "search": (Search, "Search the dropout policy for a task."),
     "resume": (Resume, "Go on with a search after any stop."),
     "compare": (Compare, "Compare a policy with tuned baselines."),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 from rich.console import Console
 
@@ -11,9 +11,11 @@ from autodropout.cli.watching import Watch
 from autodropout.comparison.kept import COMPARISON
 from autodropout.conv_space import ConvSpace
 from autodropout.engine.confirm import Confirmation
+from autodropout.engine.executors.cluster import Cluster
 from autodropout.engine.halving import Halving
 from autodropout.engine.ledger_records import StudyRecord
 from autodropout.engine.ledger_schema import LEDGER_FILE
+from autodropout.engine.options import ExecutorName
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import DataError, StudyError, UsageError
@@ -36,7 +38,8 @@ class Conduct:
     trials: int
     data: Path | None
     workers: int
-    executor: Literal["local", "inline"]
+    executor: ExecutorName
+    cluster: Cluster
     timeout: float | None
     batch: int | None
     capacity: int | None
@@ -72,6 +75,7 @@ def conduct(task: Task, how: Conduct) -> None:
                 out=how.out,
                 seed=how.seed,
                 executor=how.executor,
+                cluster=how.cluster,
                 timeout=how.timeout,
                 batch=how.batch,
                 capacity=how.capacity,
@@ -142,7 +146,7 @@ def earlier(
     options = record.options
     confirm: dict[str, int] = options["confirm"]
     executor = options["executor"]
-    if executor not in ("local", "inline"):
+    if executor not in get_args(ExecutorName):
         raise UsageError(
             f"{out} holds a search on the executor {executor}; run the script that began it again"
         )
@@ -154,6 +158,7 @@ def earlier(
         data=data,
         workers=options["workers"] if workers is None else workers,
         executor=executor,
+        cluster=Cluster(**options.get("cluster", {})),  # ledgers from before Ray have none
         timeout=options["timeout"],
         batch=None,
         capacity=options["capacity"],

@@ -8,9 +8,12 @@ import tyro
 
 from autodropout.cli.command import Command
 from autodropout.cli.directory import check_place, claimed
+from autodropout.cli.terminal import console
+from autodropout.errors import UsageError
 
 if TYPE_CHECKING:
     from autodropout.cli.conducting import Conduct
+    from autodropout.engine.executors.cluster import Cluster
     from autodropout.tasks.base import Task
 
 _T = TypeVar("_T")
@@ -30,12 +33,19 @@ class Search(Command):
       autodropout search digits
       autodropout search digits --trials 96 --workers 4 --out runs/mine
       autodropout search digits --searcher random --seed 1
+      autodropout search digits --executor ray --address auto --cpus-per-trial 2
+      autodropout search digits --trials 2000 --dry-run
 
     Attributes:
         task: Name of the task; autodropout tasks lists them.
         trials: Policies to try.
         workers: Processes, each with one thread: as many as you have cores.
-        executor: Where trials run: in worker processes, or one by one in this process, to debug.
+        executor: Where trials run: in worker processes, one by one in this process (to debug), or on a Ray
+            cluster.
+        address: Of the Ray cluster, such as auto or host:6379.
+        cpus_per_trial: Cores that a trial takes on the Ray cluster; fractions share one.
+        gpus_per_trial: GPUs that a trial takes there; fractions share one.
+        slots: Trials at a time there; an autoscaler adds nodes for those that wait.
         out: Directory of the study; one that holds this study already is gone on with.
         searcher: Who proposes. reinforce learns (reinforce-paper: as the paper has it; categorical: without
             its network), evolution and tpe learn in other ways, random and random-biased are chance, knobs
@@ -50,12 +60,21 @@ class Search(Command):
         halving: Train every policy for a ninth of the steps first, and only the promising further: with
             hundreds of trials less than half the cost.
         warm_start: Directory of an earlier search on the same space, to learn from before the first trial.
+        dry_run: Print what would be done and what it would cost, and start nothing.
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
     trials: Annotated[int | None, _THE_TASKS] = None
     workers: int = 2
-    executor: Literal["local", "inline"] = "local"
+    executor: Literal["local", "inline", "ray"] = "local"
+    address: Annotated[
+        str | None, tyro.conf.arg(help_behavior_hint="(default: $RAY_ADDRESS, or a cluster started here)")
+    ] = None
+    cpus_per_trial: float = 1
+    gpus_per_trial: float = 0
+    slots: Annotated[
+        int | None, tyro.conf.arg(help_behavior_hint="(default: as many as the cluster has room for)")
+    ] = None
     out: Annotated[
         Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: a new runs/TASK)")
     ] = None
@@ -86,6 +105,7 @@ class Search(Command):
     warm_start: Annotated[
         Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: from nothing)")
     ] = None
+    dry_run: bool = False
 
     def run(self) -> None:
         """Search, and say what was found."""
@@ -93,6 +113,11 @@ class Search(Command):
         from autodropout.tasks.registry import task_named
 
         task = task_named(self.task, self.data)
+        if self.dry_run:
+            out = Path("runs") / task.name if self.out is None else self.out
+            check_place(out)
+            _show_plan(task, self._how(task, out))
+            return
         if self.out is not None:
             check_place(self.out)
             conduct(task, self._how(task, self.out))
@@ -119,6 +144,7 @@ class Search(Command):
             data=self.data,
             workers=self.workers,
             executor=self.executor,
+            cluster=self._cluster(),
             timeout=self.timeout,
             batch=_given(self.batch, budget.batch if own else None),
             capacity=self.capacity,
@@ -127,6 +153,23 @@ class Search(Command):
             halving=Halving() if self.halving else None,
             warm_start=self.warm_start,
         )
+
+    def _cluster(self) -> "Cluster":
+        from autodropout.engine.executors.cluster import Cluster
+
+        cluster = Cluster(
+            address=self.address, cpus=self.cpus_per_trial, gpus=self.gpus_per_trial, slots=self.slots
+        )
+        if self.executor != "ray" and cluster != Cluster():
+            raise UsageError("address, cpus-per-trial, gpus-per-trial and slots are for --executor ray")
+        return cluster
+
+
+def _show_plan(task: "Task", how: "Conduct") -> None:
+    from autodropout.cli.planning import plan
+
+    lines = (f"{word:<9} {text}" for word, text in plan(task, how))
+    console(soft_wrap=True).print("\n".join([*lines, "Nothing was started."]))
 
 
 def _given(value: _T | None, default: _T) -> _T:

@@ -1,0 +1,123 @@
+import os
+
+import pytest
+
+from autodropout.cli import main, planning
+from autodropout.engine.study import Study
+
+
+def planned(capsys, *options):
+    assert main(["search", "toy", "--dry-run", *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "Nothing was started."
+    return {line[:9].strip(): line[10:] for line in lines[:-1]}
+
+
+def test_the_plan_of_a_search(capsys, toy, monkeypatch):
+    monkeypatch.setattr(planning, "usable_cores", lambda: 2)
+    toy.seconds = 90.0
+    plan = planned(capsys)
+    assert plan["task"] == "toy: counts sites"
+    assert plan["data"] == "ready"
+    assert plan["searcher"] == "reinforce, which learns from 4 trials at a time; seed 0"
+    decisions = len(toy.space())
+    assert (
+        plan["trials"]
+        == f"8 policies out of {decisions} decisions each; then the best 2 on 2 fresh seeds each"
+    )
+    assert plan["runs on"] == "2 worker processes; 2 cores are here to use"
+    assert plan["compute"] == "0.3 core hours: 12 trainings of about 90 s"
+    assert plan["time"] == "about 9 min 0 s"
+    assert plan["disk"].startswith("about 2 MiB in runs/toy, and what trials print; ")
+    assert "so far" not in plan
+    assert os.listdir() == [], "nothing is made"
+    assert toy.evaluated == 0
+
+
+def test_more_workers_than_cores_are_not_faster(capsys, toy, monkeypatch):
+    monkeypatch.setattr(planning, "usable_cores", lambda: 2)
+    toy.seconds = 90.0
+    assert planned(capsys, "--workers", "64")["time"] == "about 9 min 0 s"
+    assert planned(capsys, "--executor", "inline")["time"] == "about 18 min 0 s"
+
+
+def test_on_a_cluster_the_time_follows_its_size(capsys, toy):
+    toy.seconds = 3600.0
+    plan = planned(capsys, "--executor", "ray", "--address", "head:6379", "--gpus-per-trial", "0.5")
+    assert plan["runs on"] == "the Ray cluster at head:6379; a trial takes 1 CPUs and 0.5 GPUs"
+    assert plan["compute"] == "6 GPU hours: 12 trainings of about 3600 s"
+    assert plan["time"] == "12 h 0 min divided by the trials at a time"
+    plan = planned(capsys, "--executor", "ray", "--slots", "4", "--cpus-per-trial", "2")
+    assert plan["runs on"] == (
+        "the Ray cluster of RAY_ADDRESS, else one started here; a trial takes 2 CPUs, 4 at a time"
+    )
+    assert plan["compute"] == "24 core hours: 12 trainings of about 3600 s"
+    assert plan["time"] == "about 3 h 0 min"
+
+
+def test_halving_costs_less(capsys, toy):
+    whole, halved = planned(capsys, "--trials", "512"), planned(capsys, "--trials", "512", "--halving")
+    assert "full trainings" in halved["trials"]
+    assert whole["compute"].split()[3:] == ["516", "trainings", "of", "about", "0.01", "s"]
+    assert int(halved["compute"].split()[3]) < 300
+
+
+def test_no_confirmation_and_other_wishes(capsys, toy):
+    plan = planned(capsys, "--confirm-top", "0", "--searcher", "random", "--seed", "7", "--warm-start", "old")
+    assert plan["trials"].endswith("decisions each; no confirmation")
+    assert (
+        plan["searcher"]
+        == "random, which learns from as many trials at a time as suit it, after those of old; seed 7"
+    )
+
+
+def test_missing_data_are_part_of_the_plan(capsys, toy):
+    toy.lacking = "get the data first"
+    assert planned(capsys)["data"] == "get the data first"
+
+
+def test_a_study_that_has_begun_is_counted(capsys, toy):
+    assert main(["search", "toy", "--executor", "inline", "--out", "mine"]) == 0
+    capsys.readouterr()
+    assert planned(capsys, "--out", "mine")["so far"] == (
+        "12 trials have ended there, which the search would go on from"
+    )
+
+
+def test_a_disk_that_is_too_small_is_said(capsys, toy, monkeypatch):
+    class Usage:
+        free = 1000
+
+    monkeypatch.setattr(planning.shutil, "disk_usage", lambda path: Usage)
+    assert planned(capsys)["disk"].endswith("0.0 GiB are free, which is too little")
+
+
+@pytest.mark.parametrize(
+    "option", ["--address auto", "--cpus-per-trial 2", "--gpus-per-trial 1", "--slots 4"]
+)
+def test_a_clusters_options_without_a_cluster_are_refused(capsys, toy, option):
+    assert main(["search", "toy", *option.split()]) == 2
+    assert capsys.readouterr().err == (
+        "error: address, cpus-per-trial, gpus-per-trial and slots are for --executor ray\n"
+    )
+    assert os.listdir() == []
+
+
+def test_a_cluster_that_is_not_there_is_said_and_leaves_nothing(capsys, toy):
+    pytest.importorskip("ray")
+    assert main(["search", "toy", "--executor", "ray", "--address", "127.0.0.1:1"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no Ray cluster at '127.0.0.1:1'")
+    assert os.listdir() == []
+
+
+@pytest.mark.slow
+def test_a_search_on_a_cluster_is_resumed_on_one(capsys, toy):
+    pytest.importorskip("ray")
+    ray = ["--executor", "ray", "--cpus-per-trial", "0.5"]
+    assert main(["search", "toy", *ray, "--trials", "4", "--out", "mine"]) == 0
+    assert main(["resume", "mine", "--trials", "8"]) == 0
+    study = Study.open("mine")
+    assert study.finished
+    assert study.record.options["executor"] == "ray"
+    assert study.record.options["cluster"]["cpus"] == 0.5
+    assert sum(trial.kind == "search" for trial in study.trials) == 8
