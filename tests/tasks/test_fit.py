@@ -42,6 +42,33 @@ class Recorder(nn.Module):
         return y
 
 
+@pytest.mark.parametrize("measurements", [6, 12])
+def test_a_trial_may_stop_on_its_curve(measurements):
+    """Worse twice in a row: it ends there, with the curve so far, and is no divergence."""
+    values = iter([0.5, 0.7, 0.6, 0.4, 0.9, 0.9] * 2)
+
+    def worse_twice(curve):
+        return len(curve) >= 3 and curve[-1] < curve[-2] < curve[-3]
+
+    model = net()
+    settings = FitSettings(
+        steps=12, measure=lambda trained: next(values), measurements=measurements, stop=worse_twice
+    )
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    fitted = fit(model, optimiser, cosine, batches(12), settings)
+    assert fitted.curve == (0.5, 0.7, 0.6, 0.4)
+    assert (fitted.stopped, fitted.diverged, fitted.steps) == (True, False, 4 * 12 // measurements)
+    assert not model.training
+
+
+def test_a_stop_at_the_end_is_none():
+    model = net()
+    settings = FitSettings(steps=3, measure=lambda trained: 1.0, stop=lambda curve: True)
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    fitted = fit(model, optimiser, cosine, batches(3), settings)
+    assert (fitted.stopped, fitted.steps) == (False, 3)
+
+
 @pytest.mark.parametrize(("budget", "steps"), [(1.0, 240), (1 / 9, 27), (0.001, 1), (0.5, 120)])
 def test_shortened(budget, steps):
     assert shortened(240, budget) == steps

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +29,8 @@ class FitSettings:
         bf16: Run forward passes under bfloat16 autocast.
         clip_norm: Largest norm of the gradient over all parameters; None leaves it alone.
         check_every: Steps between two looks at the loss for divergence; a look waits for the device.
+        stop: Called with the curve after every measurement; True ends training there. It sees nothing but
+            this curve, so that a trial stays a pure function of policy, seed and budget.
     """
 
     steps: int
@@ -39,6 +41,7 @@ class FitSettings:
     bf16: bool = False
     clip_norm: float | None = None
     check_every: int = 10
+    stop: Callable[[Sequence[float]], bool] | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "measurements", "check_every"):
@@ -54,6 +57,7 @@ class Fitted:
         curve: What ``measure`` returned, oldest first; its last value is the final model's.
         loss: Mean training loss since the last point of the curve; NaN or infinite if it diverged.
         diverged: Whether the loss became NaN or infinite; training ended there, without a last measure.
+        stopped: Whether ``stop`` ended training before its last step.
         steps: Optimiser steps made.
         seconds: Wall-clock time.
     """
@@ -61,6 +65,7 @@ class Fitted:
     curve: tuple[float, ...]
     loss: float
     diverged: bool
+    stopped: bool
     steps: int
     seconds: float
 
@@ -76,7 +81,7 @@ def fit(
 
     Before each step the learning rates are set to schedule(progress) times what they were at the start,
     and ``progress`` of the policy that is applied to the model, if any, is set too. Training ends early
-    when the loss is no longer finite.
+    when the loss is no longer finite, or when ``settings.stop`` says so.
 
     Args:
         model: Called with a batch's inputs. Moved to the device; left in eval mode.
@@ -96,13 +101,14 @@ def fit(
         loop.step((steps - 1) / settings.steps, inputs, targets)
         if not loop.look(steps):
             break
-    if loop.finite and steps < settings.steps:
+    if loop.finite and not loop.stopped and steps < settings.steps:
         raise UsageError(f"the batches ended after {steps} steps of {settings.steps}; give a batch for each")
     model.eval()
     return Fitted(
         curve=tuple(loop.curve),
         loss=loop.loss,
         diverged=not loop.finite,
+        stopped=loop.stopped and steps < settings.steps,
         steps=steps,
         seconds=time.perf_counter() - started,
     )
@@ -155,7 +161,7 @@ class _Loop:
         self.device = torch.device(settings.device)
         self.curve: list[float] = []
         self.loss = math.nan
-        self.finite = True
+        self.finite, self.stopped = True, False
         # Summed on the device and looked at now and then: reading each step's loss would stall a GPU. A
         # loss that was not finite once keeps the sum from being finite.
         self.total = torch.zeros((), device=self.device)
@@ -189,7 +195,8 @@ class _Loop:
             self._measure()
             self.total.zero_()
             self.since = 0
-        return self.finite
+            self.stopped = self.settings.stop is not None and self.settings.stop(tuple(self.curve))
+        return self.finite and not self.stopped
 
     def _measure(self) -> None:
         if self.settings.measure is None:
