@@ -26,7 +26,7 @@ SIGNATURES = {
         "off=0.5"
     ),
     "Halving": "*, factor=3, rungs=3, startup=8, window=64, spared=0.05",
-    "PatternDropout": "pattern, *, layout=None, site=None, seed=None",
+    "PatternDropout": "pattern, *, layout=None, site=None, seed=None, sequences=('own', None)",
     "Policy": "sites, schedule='constant'",
     "Result": "*, reward, metrics=<factory>, test=<factory>, curve=(), seconds=None",
     "Study": "out",
@@ -46,12 +46,13 @@ SIGNATURES = {
         "task=None, command=None, on_event=unheard"
     ),
     "conv_keep": "pattern, shape, generator=None, device=None",
-    "drop": "h, keep",
+    "drop": "h, keep, valid=None",
     "match": "model, policy, *, example_input=None, layouts=None",
     "mc": "model, inputs, samples",
     "search": (
         "evaluate, space, *, trials=512, searcher='reinforce', workers=2, out=None, seed=0, "
-        "executor='local', devices=None, capacity=None, batch=None, timeout=None, max_attempts=3, "
+        "executor='local', devices=None, cluster=Cluster(address=None, cpus=1, gpus=0, slots=None), "
+        "capacity=None, batch=None, timeout=None, max_attempts=3, "
         "floor=None, confirm=Confirmation(top=8, seeds=4), halving=None, "
         "warm_start=None, task=None, on_event=unheard"
     ),
@@ -62,7 +63,8 @@ SIGNATURES = {
 SPACE = "cardinalities choices decode encode key live parents sample searches_schedule site_choices to_json"
 MEMBERS = {
     "Applied": (
-        "disabled existing load_state_dict of progress remove silent_sites state_dict step warn_of_frozen"
+        "disabled existing follow load_state_dict of progress remove silent_sites state_dict step "
+        "valid_tokens warn_of_frozen"
     ),
     "ConvPattern": "drop_rate off scaled",
     "ConvSpace": SPACE,
@@ -72,7 +74,7 @@ MEMBERS = {
     "TokenPattern": "drop_rate off scaled",
     "TokenSpace": SPACE,
 }
-MODULES = {"baselines"}
+MODULES = {"baselines", "benchmark"}
 PUBLIC = {"AutoDropoutError", *SIGNATURES}
 SOURCE = Path(autodropout.__file__)
 
@@ -121,8 +123,9 @@ def test_late_names_are_those_that_a_type_checker_sees():
     (block,) = (
         node for node in body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     )
-    modules, *rest = block.body
-    assert names([modules]) == set(autodropout._LATE_MODULES)
+    modules = [node for node in block.body if node.module == "autodropout"]
+    rest = [node for node in block.body if node.module != "autodropout"]
+    assert names(modules) == set(autodropout._LATE_MODULES)
     late = {a.asname: str(node.module).removeprefix("autodropout.") for node in rest for a in node.names}
     assert late == autodropout._LATE
     assert names(block.body) <= set(dir(autodropout))

@@ -63,8 +63,8 @@ class _Reader:
     names: Sequence[str]
     protect: Sequence[int]
 
-    def __call__(self, stack: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        if not stack.training:
+    def __call__(self, _: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if not any(layer.training for layer in self.layers):
             return
         given = {**dict(zip(self.names, args, strict=False)), **kwargs}
         own = _shown(given, "attention_mask")

@@ -11,7 +11,7 @@ from autodropout.applying import apply
 from autodropout.errors import ApplyError
 from autodropout.families import find_sites
 from autodropout.families.huggingface.places import HeadsApart
-from autodropout.families.huggingface.weights import NAME
+from autodropout.families.huggingface.weights import NAME, Weights
 from autodropout.matching import match, sites
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
@@ -241,6 +241,20 @@ def test_a_pickle_opens_attentions_in_a_process_that_opened_none(monkeypatch):
     monkeypatch.delitem(registry._global_mapping, NAME)
     loaded = pickle.load(stored)
     assert stream(loaded, text()).isfinite().all()
+
+
+def test_eager_functions_may_scale_by_the_width_of_the_values():
+    model = without_dropout(TINY["gpt2"].build()).train()
+    with apply(model, SOFTMAX) as applied, applied.disabled(), torch.no_grad():
+        usual = stream(model, text())
+        for place in (m for m in model.modules() if isinstance(m, Weights)):
+            place.eager = scaled_by_values
+        torch.testing.assert_close(stream(model, text()), usual)
+
+
+def scaled_by_values(module, query, key, value, mask, **kwargs):
+    weights = (query @ key.transpose(-1, -2) / value.shape[-1] ** 0.5 + mask).softmax(-1)
+    return (weights @ value).transpose(1, 2), weights
 
 
 def test_the_configuration_of_the_model_is_never_touched():

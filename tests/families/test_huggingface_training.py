@@ -12,9 +12,10 @@ from autodropout.applied import Applied
 from autodropout.applying import apply
 from autodropout.errors import ApplyError
 from autodropout.existing import own_dropout
+from autodropout.monte_carlo import mc
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
-from tiny_transformers import TINY, stream, text, without_dropout
+from tiny_transformers import TINY, stream, text, transformers, without_dropout
 
 UNITS = TokenPattern(size=1, stride=0, rate=0.3)
 EVERYWHERE = Policy({f"role:{role}": UNITS for role in ROLES})
@@ -55,7 +56,7 @@ def test_all_dropout_of_the_models_own_is_found_and_silenced(name):
 
 def test_apply_then_average_then_compile():
     torch._dynamo.reset()
-    model = without_dropout(TINY["bert"].build()).train()
+    model = without_dropout(TINY["bert"].build(num_hidden_layers=1)).train()
     plain = model.state_dict().keys()
     applied = apply(model, EVERYWHERE)
     applied.follow()
@@ -84,6 +85,23 @@ def test_apply_then_average_then_compile():
 def test_what_is_compiled_already_is_refused():
     with pytest.raises(ApplyError, match="apply the policy first, then compile"):
         apply(torch.compile(TINY["bert"].build(), backend="eager"), EVERYWHERE)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("name", ["BertForSequenceClassification", "GPTNeoXForSequenceClassification"])
+def test_predictions_spread_by_each_role(name, role):
+    family = TINY["bert" if "Bert" in name else "gpt-neox"]
+    torch.manual_seed(0)
+    model = getattr(transformers, name)(family.build().config)
+    without_dropout(model).eval()
+    applied = apply(model, Policy({f"role:{role}": UNITS}))
+    applied.follow()
+    for mask in (MASK, MASK[:, :6]):
+        _, spread = mc(
+            model, {"input_ids": text()["input_ids"][:, : mask.shape[1]], "attention_mask": mask}, 3
+        )
+        assert (spread > 0).all()
+    assert not any(module.training for module in model.modules())
 
 
 def replica(rank: int, folder: str) -> None:

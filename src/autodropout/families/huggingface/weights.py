@@ -97,8 +97,8 @@ def attend(
         return kernel(module, query, key, value, mask, **kwargs)
     if configured == "sdpa":
         mask = _additive(module, query, key, mask, kwargs)
-    # The weights alone: of values without channels nothing is computed.
-    _, weights = place.eager(module, query, key, value[..., :0], mask, **kwargs)
+    # Its product with the values goes unused. They are given all the same: some scale by their width.
+    _, weights = place.eager(module, query, key, value, mask, **kwargs)
     weights = place(weights)
     values = value.repeat_interleave(weights.shape[1] // value.shape[1], dim=1)
     return (weights @ values).transpose(1, 2).contiguous(), weights
