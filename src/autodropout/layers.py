@@ -171,7 +171,9 @@ class PatternDropout(nn.Module):
         canonical = h if to_canonical is None else h.permute(to_canonical)
         strength: float | Tensor | None = self.strength
         if not torch.compiler.is_compiling():
-            strength = None if self._level == 1.0 else self._level  # None may spare the coins
+            # None may spare the coins. Compiled code, which must bear any strength, draws them all the same:
+            # from the default generator, the two then draw other masks.
+            strength = None if self._level == 1.0 else self._level
             if _is_one_draw(self.pattern, canonical.shape):
                 _warn_one_draw()
         is_tokens = isinstance(self.pattern, TokenPattern)
