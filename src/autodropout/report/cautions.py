@@ -26,6 +26,7 @@ def cautions(record: Record, progress: Progress, costs: Costs) -> tuple[str, ...
         _effective_sample_size(record),
         *_durations(record, costs),
         _without_reward(progress),
+        _stopped(record),
     )
     return tuple(caution for caution in found if caution is not None)
 
@@ -137,4 +138,15 @@ def _without_reward(progress: Progress) -> str | None:
     return (
         f"{missing} of {progress.ended} search trials returned no finite reward (diverged or failed); "
         "see the failures below."
+    )
+
+
+def _stopped(record: Record) -> str | None:
+    short = sum(trial.kind == "search" and trial.budget < 1.0 for trial in record.trials)
+    if not short:
+        return None
+    return (
+        f"Successive halving: {short} shorter trials came before or instead of the {len(record.search)} full "
+        "trainings. Rewards, curves and effects are those of full trainings, which were chosen for their "
+        "early rewards; costs count all."
     )

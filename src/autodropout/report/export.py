@@ -59,6 +59,7 @@ def trial_table(record: Record) -> Table:
         "trial": [trial.id for trial in trials],
         "kind": [trial.kind for trial in trials],
         "state": [trial.state for trial in trials],
+        "budget": [trial.budget for trial in trials],
         "reward": [reward_of(trial) for trial in trials],
         "taught_reward": [trial.reward for trial in trials],
         "seconds": [trial.result.seconds if trial.result else None for trial in trials],

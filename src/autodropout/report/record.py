@@ -48,15 +48,15 @@ class Record:
 
     @property
     def ended(self) -> tuple[Trial, ...]:
-        """Search trials that ended, in the order in which they did."""
+        """Search trials that ended, in the order in which they did; full trainings as in ``search``."""
         places = ((self.timings[trial.id].finish, trial) for trial in self.search)
         ended = [(place, trial) for place, trial in places if place is not None]
         return tuple(trial for _, trial in sorted(ended, key=lambda pair: pair[0]))
 
     @property
     def search(self) -> tuple[Trial, ...]:
-        """All search trials, by number."""
-        return tuple(trial for trial in self.trials if trial.kind == "search")
+        """All search trials that are full trainings, by number: rewards of shorter ones do not compare."""
+        return tuple(trial for trial in self.trials if trial.kind == "search" and trial.budget == 1.0)
 
 
 def read_record(out: str | os.PathLike[str]) -> Record:
