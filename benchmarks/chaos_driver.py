@@ -8,17 +8,13 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from unittest.mock import patch
 
 from autodropout.engine.confirm import Confirmation
-from autodropout.engine.executors.base import Executor
 from autodropout.engine.executors.cluster import Cluster
-from autodropout.engine.places import LOGS
 from autodropout.engine.run import search
 from autodropout.errors import LedgerError, StudyError
 from autodropout.token_space import TokenSpace
@@ -110,37 +106,18 @@ def _tell(folder: Path, error: Exception) -> None:
 
 
 def _search(config: Config) -> None:
-    trials = Trials(folder=config.folder, kinds=config.kinds, seconds=config.seconds)
-    with _executor(config, trials) as executor:
-        search(
-            trials,
-            SPACE,
-            trials=config.trials,
-            batch=BATCH,
-            out=config.out,
-            seed=config.seed,
-            executor=executor,
-            workers=config.workers,
-            timeout=config.timeout,
-            max_attempts=5,
-            floor=0.0,
-            confirm=Confirmation(top=2, seeds=2),
-        )
-
-
-@contextmanager
-def _executor(config: Config, trials: Trials) -> Iterator[Literal["local"] | Executor]:
-    if config.executor == "local":
-        yield "local"
-        return
-    from autodropout.engine.executors.ray.executor import RayExecutor
-
-    ray = RayExecutor(
-        trials,
-        cluster=Cluster(address=config.address, cpus=1),
+    search(
+        Trials(folder=config.folder, kinds=config.kinds, seconds=config.seconds),
+        SPACE,
+        trials=config.trials,
+        batch=BATCH,
+        out=config.out,
+        seed=config.seed,
+        executor=config.executor,
+        workers=config.workers,
+        cluster=Cluster(address=config.address),
         timeout=config.timeout,
-        log_dir=config.out / LOGS,
-        results_dir=config.out / "results",
+        max_attempts=5,
+        floor=0.0,
+        confirm=Confirmation(top=2, seeds=2),
     )
-    with closing(ray):
-        yield ray

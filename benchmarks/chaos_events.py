@@ -128,7 +128,8 @@ class Victim:
     def kill_worker(self) -> bool:
         """Kill a worker, in the middle of a trial if there is one."""
         running = [pid for pid in running_trials(self.config.folder) if is_alive(pid)]
-        return bool(running) and killed(self._rng.choice(running))
+        # Of the latest two: one that hangs would otherwise be killed before its time is up, again and again.
+        return bool(running) and killed(self._rng.choice(running[-2:]))
 
     def kill_server(self) -> bool:
         """Kill the process that starts the local workers."""

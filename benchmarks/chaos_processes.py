@@ -18,8 +18,11 @@ def left_over(folder: Path, patience: float) -> list[int]:
 
 
 def running_trials(folder: Path) -> list[int]:
-    """Return the processes whose last word to the witness was that a trial begins."""
-    last = {line["pid"]: line["what"] for line in witnessed(folder)}
+    """Return the processes whose last word to the witness was that a trial begins, oldest word first."""
+    last: dict[int, str] = {}
+    for line in witnessed(folder):
+        last.pop(line["pid"], None)
+        last[line["pid"]] = line["what"]
     return [pid for pid, what in last.items() if what == "start"]
 
 
