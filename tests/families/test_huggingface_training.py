@@ -104,6 +104,34 @@ def test_predictions_spread_by_each_role(name, role):
     assert not any(module.training for module in model.modules())
 
 
+def test_generation_and_saving_see_nothing_of_it(tmp_path):
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(TINY["gpt2"].build(bos_token_id=1, eos_token_id=2).config).eval()
+    options = {"attention_mask": MASK.flip(1), "max_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
+    before = model.generate(**text(), **options)
+    apply(model, EVERYWHERE).follow()
+    assert torch.equal(model.generate(**text(), **options), before)
+    model.save_pretrained(tmp_path)
+    loaded = transformers.GPT2LMHeadModel.from_pretrained(tmp_path).eval()
+    assert Applied.of(loaded) is None
+    assert loaded.config._attn_implementation == "sdpa"
+    assert torch.equal(loaded.generate(**text(), **options), before)
+
+
+def exported(model):
+    """Return the operations of a model's exported graph, in order."""
+    graph = torch.export.export(model, (), dict(text())).graph
+    return [str(node.target) for node in graph.nodes if node.op == "call_function"]
+
+
+def test_exported_evaluation_is_what_it_was():
+    model = TINY["bert"].build(num_hidden_layers=1).eval()
+    plain = exported(model)
+    assert any("scaled_dot_product_attention" in operation for operation in plain)
+    apply(model, EVERYWHERE).follow()
+    assert exported(model) == plain
+
+
 def replica(rank: int, folder: str) -> None:
     """One of two data-parallel processes: each has a batch of its own, with padding of its own."""
     torch.distributed.init_process_group(
