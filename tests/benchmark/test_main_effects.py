@@ -119,3 +119,14 @@ def test_strength_says_how_often_chance_beats_no_dropout(trials):
     (never,) = strengths(mine, SPACE, none=9.0)
     assert (never.better, never.low) == (0.0, 0.0)
     assert 0.0 < never.high < 0.01
+
+
+def test_what_the_ways_of_drawing_differ_in_otherwise_is_no_effect(trials):
+    """A part that ran on a better machine, say: the drawn sizes differ between the parts, too."""
+    lifted = [
+        replace(t, result=Result(reward=t.result.reward + 0.5 * (t.source == "random-biased")))
+        for t in trials
+    ]
+    before, after = main_effects(trials, SPACE), main_effects(lifted, SPACE)
+    for old, new in zip(before.choices[:2], after.choices[:2], strict=True):
+        assert [v.effect for v in new.values] == pytest.approx([v.effect for v in old.values])

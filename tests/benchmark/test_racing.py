@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from autodropout.benchmark import plan
 from autodropout.benchmark.account import cells, document, legend, markdown
 from autodropout.benchmark.plan import Plan
 from autodropout.benchmark.racing import race
@@ -104,13 +105,28 @@ def raced(benchmark):
     return plan, races, heard
 
 
-def test_the_outcome_does_not_depend_on_the_number_of_processes(benchmark, raced):
-    plan, races, heard = raced
-    again = race(benchmark, plan, workers=2)
+def assert_same(races, again):
+    assert set(races) == set(again)
     for name, runs in races.items():
         for trials, run in runs.items():
             assert np.array_equal(run.ended, again[name][trials].ended)
             assert np.array_equal(run.proposed, again[name][trials].proposed)
+
+
+@pytest.mark.slow  # starts two processes that import everything
+def test_the_outcome_does_not_depend_on_the_number_of_processes(benchmark, raced):
+    planned, races, _ = raced
+    assert_same(races, race(benchmark, planned, workers=2))
+
+
+def test_the_outcome_does_not_depend_on_how_many_searches_run_side_by_side(benchmark, raced, monkeypatch):
+    planned, races, _ = raced
+    monkeypatch.setattr(plan, "_CHUNK", 3)
+    assert_same(races, race(benchmark, planned, workers=1))
+
+
+def test_progress_is_told_job_by_job(raced):
+    *_, heard = raced
     total = heard[-1][2]
     assert [done for _, done, _ in heard] == list(range(1, total + 1))
 
