@@ -300,6 +300,49 @@ def test_a_model_compiled_from_outside_is_traced_with_the_policy(tmp_path):
     assert_untouched(module.net)
 
 
+class Average:
+    """What a copy with decay 0 has to be after each step: the model itself."""
+
+    def __init__(self):
+        self.callback, self.differences = L.callbacks.EMAWeightAveraging(decay=0.0), []
+
+    def look(self, module):
+        mine, copy = module.state_dict(), self.callback._average_model.module.state_dict()
+        self.differences.append(max((mine[name] - copy[name]).abs().max().item() for name in mine))
+
+
+def test_an_averaged_copy_is_made_with_the_policy_on(tmp_path):
+    average = Average()
+
+    class Look(L.Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            average.look(module)
+
+    callback = mine()
+    module = fitted(tmp_path, callback, average.callback, Look())
+    assert average.differences == [0.0] * 8
+    assert all(layer.fired for layer in callback.applied.layers.values())
+    assert_untouched(module.net)
+
+
+def test_an_averaged_copy_made_before_the_policy_is_refused(tmp_path):
+    module = Module()
+    text = "EMAWeightAveraging copies the model before the policy is applied, .* list PolicyCallback before"
+    with pytest.raises(UsageError, match=text):
+        trainer(tmp_path, Average().callback, mine()).fit(module, loader())
+    assert_untouched(module.net)
+
+
+def test_a_resumed_run_with_an_average_goes_on_bit_for_bit(tmp_path):
+    keep = L.callbacks.ModelCheckpoint(dirpath=tmp_path, filename="{epoch}", save_top_k=-1)
+    options = {"checkpoints": True, "max_epochs": 4}
+    whole = fitted(tmp_path, mine(), L.callbacks.EMAWeightAveraging(decay=0.5), keep, **options)
+    resumed = Module()
+    job = trainer(tmp_path, mine(), L.callbacks.EMAWeightAveraging(decay=0.5), max_epochs=4)
+    job.fit(resumed, loader(), ckpt_path=tmp_path / "epoch=1.ckpt")
+    assert torch.equal(weights(resumed), weights(whole))
+
+
 def test_a_part_that_is_compiled_already_is_refused(tmp_path):
     module = Module()
     module.net = torch.compile(module.net, backend="eager")
