@@ -2,10 +2,12 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from autodropout.errors import UsageError
+from autodropout.report.price import compared_price
 from recorded import Run, record_study, record_whole_study
 
 ROOT = Path(__file__).parents[1]
@@ -67,3 +69,29 @@ def test_mistakes_are_told_without_a_traceback(cost, studies, capsys):
     (studies / "comparison.json").write_text("[]")
     assert cost.main([f"mine={studies}/whole:{studies}/comparison.json:tpe"]) == 2
     assert "holds no comparison" in capsys.readouterr().err
+
+
+COMMITTED = json.loads((ROOT / "results/digits/cost.json").read_text(encoding="utf8"))
+SOURCES = {
+    "reinforce": ("comparison.json", "policy"),
+    "random": ("comparison.json", "random"),
+    "tpe": ("tpe.json", "policy"),
+}
+
+
+@pytest.mark.parametrize("found", COMMITTED, ids=lambda found: found["search"])
+def test_the_committed_gains_follow_from_the_committed_runs(cost, found):
+    file, arm = SOURCES[found["search"]]
+    arms = cost._arms(ROOT / "results/digits" / file)
+    spent = SimpleNamespace(workers=1, wall=1.0, trials=1)
+    again = compared_price(arms, spent, arm)
+    kept = found["price"]
+    assert [again.gain, again.low, again.high] == pytest.approx([kept["gain"], kept["low"], kept["high"]])
+    assert kept["trainings_per_percent"] == pytest.approx(60 / again.gain)
+
+
+def test_the_page_has_the_committed_figures():
+    page = (ROOT / "docs/cost.md").read_text(encoding="utf8")
+    for row in (ROOT / "results/digits/cost.md").read_text(encoding="utf8").splitlines()[2:]:
+        _, _, *cells, _ = row.split("|")
+        assert "|".join(cells) in page, row
