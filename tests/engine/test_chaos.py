@@ -12,6 +12,8 @@ import pytest
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 from autodropout.policy import Policy
+from autodropout.report.html import page
+from autodropout.report.record import read_record
 from chaos import KILLS, forked, ray_cluster, spawned, torment
 from chaos_checks import Known, check_end
 from chaos_driver import Config, drive
@@ -34,6 +36,7 @@ def test_a_tormented_search_loses_and_invents_nothing(memory_path, kills):
     assert len(found["misbehaved"]) >= 15
     assert found["came_out"]["updates"] >= 8
     assert found["came_out"]["best_confirmed"] == 2
+    assert "price of 1%" in page(read_record(config.out)), "whatever the clock said, the report can be made"
 
 
 @pytest.mark.slow
