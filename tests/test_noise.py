@@ -127,3 +127,15 @@ def test_a_generator_says_where_masks_are_drawn():
     meta = GeneratorNoise(torch.Generator(), "meta")
     assert meta.coins(0.5, (2, 3)).device == torch.device("meta")
     assert meta.integers(3, (2, 3)).device == torch.device("meta")
+
+
+def test_compiled_code_takes_batches_of_any_size():
+    torch.compiler.reset()
+    compiled = torch.compile(
+        lambda h: (GeneratorNoise().coins(0.5, h.shape), GeneratorNoise().integers(9, h.shape)),
+        fullgraph=True,
+        backend="aot_eager",
+    )
+    for n in (8, 5, 3):
+        drawn = compiled(torch.ones(n, 7))
+        assert [part.shape for part in drawn] == [(n, 7)] * 2

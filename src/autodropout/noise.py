@@ -34,7 +34,7 @@ class Noise(Protocol):
         ...
 
     def coins(self, rate: float | Tensor, shape: Sequence[int]) -> Tensor:
-        """Return bool of this shape, True with probability ``rate`` (a 0-dim tensor or a float)."""
+        """Return bool of this shape, True with probability ``rate``, a float or a tensor that broadcasts."""
         ...
 
 
@@ -63,8 +63,7 @@ class GeneratorNoise:
         """Return int64 of this shape, uniform over 0 to bound - 1."""
         if bound == 1:
             return torch.zeros(tuple(shape), dtype=torch.int64, device=self._device)
-        source = self._source or self._device
-        return self._moved(torch.randint(bound, tuple(shape), generator=self._generator, device=source))
+        return self._words(0, bound, tuple(shape))
 
     def coins(self, rate: float | Tensor, shape: Sequence[int]) -> Tensor:
         """Return bool of this shape, True with probability ``rate``.
@@ -74,14 +73,20 @@ class GeneratorNoise:
         for, to float32; two coins of a call are correlated by less than 2^-16.
         """
         num, source = math.prod(shape), self._source or self._device
-        words = torch.randint(*_INT64, ((num + 3) // 4,), generator=self._generator, device=source)
+        words = self._words(*_INT64, ((num + 3) // 4,))
         rounding = torch.rand((), generator=self._generator, device=source, dtype=torch.float32)
         threshold = (self._moved(rounding) + rate * 2.0**16).floor()
-        lanes = self._moved(words).view(torch.int16)[:num].reshape(tuple(shape))
+        lanes = words.view(torch.int16)[:num].reshape(tuple(shape))
         below = _is_less(lanes, (threshold - 2.0**15).clamp(max=2.0**15 - 1).to(torch.int16))
         if isinstance(rate, float) and rate <= 1.0 - 2.0**-16:
             return below
         return below | (threshold >= 2.0**16)  # beyond what 16 bits hold
+
+    def _words(self, low: int, high: int, shape: tuple[int, ...]) -> Tensor:
+        source = self._source or self._device
+        if self._generator is None:  # with a generator, even None, compiled graphs refuse sizes that vary
+            return torch.randint(low, high, shape, device=source)
+        return self._moved(torch.randint(low, high, shape, generator=self._generator, device=source))
 
     def _moved(self, drawn: Tensor) -> Tensor:
         return drawn if self._device is None else drawn.to(self._device)
