@@ -156,32 +156,46 @@ class TestWhatIsTaught:
         assert fate == Taught(reward=0.1 + 0.2)
 
 
-def expected(make, path, coin, at=0, number=10_000, **terms):
-    """The mean of what is taught of a policy that shows ``path``, over all coins, by trying both sides."""
-    budgets = FAIR.budgets
-    source = None if at == 0 else number - 1
-    asked = trial(number, budgets[at], source=source, **terms)
-    decided = make()
-    for before in range(at):  # replay what led here
-        coin["side"] = 0.0
-        came_by = None if before == 0 else number - at + before - 1
-        decided.settle(trial(number - at + before, budgets[before], source=came_by), path[before])
-    coin["side"] = 0.0
-    fate = decided.settle(asked, path[at])
-    if isinstance(fate, Taught):
-        return fate.reward
-    rest = expected(make, path, coin, at + 1, number + 1, carried=fate.carried, weight=fate.weight)
-    chance = asked.weight / fate.weight
-    if chance == 1.0:
-        return rest
-    decided = make()
-    for before in range(at):
-        coin["side"] = 0.0
-        came_by = None if before == 0 else number - at + before - 1
-        decided.settle(trial(number - at + before, budgets[before], source=came_by), path[before])
-    coin["side"] = 1.0 - 1e-12
-    stopped = decided.settle(asked, path[at])
-    return chance * rest + (1 - chance) * stopped.reward
+class Coin(float):
+    """A coin that remembers the probability it was asked about: not read off what is to be checked."""
+
+    asked = 1.0
+
+    def __lt__(self, chance):
+        type(self).asked = chance
+        return float(self) < chance
+
+
+def climb(decided, path, coin, *, stop_at=None):
+    """Send a policy up the rungs, all coins falling well, but for the rung where it is stopped.
+
+    Returns its last fate, and the probability with which it left each rung upwards.
+    """
+    chances, terms = [], {}
+    for at, (budget, reward) in enumerate(zip(FAIR.budgets, path, strict=True)):
+        Coin.asked = 1.0
+        coin["side"] = Coin(1.0 - 1e-12 if at == stop_at else 0.0)
+        source = None if at == 0 else 10_000 + at - 1
+        fate = decided.settle(trial(10_000 + at, budget, source=source, **terms), reward)
+        chances.append(Coin.asked)
+        if isinstance(fate, Taught):
+            return fate, chances
+        terms = {"carried": fate.carried, "weight": fate.weight}
+    raise AssertionError("the last rung is the end")
+
+
+def expected(make, path, coin):
+    """The mean of what is taught of a policy that shows ``path``, over all coins."""
+    complete, chances = climb(make(), path, coin, stop_at=None)
+    total, here = 0.0, 1.0
+    for at, chance in enumerate(chances[:-1]):
+        if chance < 1.0:
+            stopped, _ = climb(make(), path, coin, stop_at=at)
+            total += here * (1.0 - chance) * stopped.reward
+        here *= chance
+        if here == 0.0:
+            return total
+    return total + here * complete.reward
 
 
 class TestBias:
