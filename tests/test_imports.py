@@ -18,8 +18,9 @@ GROUND = (
 ROOMS = {
     "ground": GROUND,
     "tensors": "tracing noise tables tiling planes mask fused attach opening",
-    "layers": "valid_tokens layers baselines augmented attribution adaptive",
-    "applying": "families choosing existing probing matching following applied applying monte_carlo",
+    "layers": "steered valid_tokens layers baselines augmented attribution adaptive",
+    "applying": "families choosing existing probing matching following handles applied applying augmenting"
+    " adapting monte_carlo",
     "engine": "engine",
     "zoo": "zoo",
     "models": "models",

@@ -40,6 +40,8 @@ SIGNATURES = {
         "*, id, kind, tokens, policy, log_prob, seed, state, attempt, update, result, reward, error, budget=1.0"
     ),
     "apply": "model, policy, *, existing='keep', seed=None, layouts=None",
+    "augmented_dropout": "model, names, rate=0.2, backward_rate=0.0002, *, multiply=True, seed=None",
+    "backward_dropout": "model, names, rate=0.2, *, seed=None",
     "compare": (
         "evaluate, arms, *, seeds=10, baselines=None, figure=None, higher_is_better=True, workers=2, "
         "out=None, executor='local', devices=None, seed=0, timeout=None, max_attempts=3, floor=None, "
@@ -47,6 +49,7 @@ SIGNATURES = {
     ),
     "conv_keep": "pattern, shape, generator=None, device=None",
     "drop": "h, keep, valid=None",
+    "forward_dropout": "model, names, rate=0.2, *, seed=None",
     "match": "model, policy, *, example_input=None, layouts=None",
     "mc": "model, inputs, samples",
     "search": (

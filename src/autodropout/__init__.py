@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from autodropout.applying import match as match
     from autodropout.applying import sites as sites
     from autodropout.applying import space_for as space_for
+    from autodropout.augmenting import augmented_dropout as augmented_dropout
+    from autodropout.augmenting import backward_dropout as backward_dropout
+    from autodropout.augmenting import forward_dropout as forward_dropout
     from autodropout.comparison import compare as compare
     from autodropout.engine.confirm import Confirmation as Confirmation
     from autodropout.engine.controller import Controller as Controller
@@ -46,9 +49,12 @@ _LATE = {
     "PatternDropout": "layers",
     "Study": "engine.study",
     "apply": "applying",
+    "augmented_dropout": "augmenting",
+    "backward_dropout": "augmenting",
     "compare": "comparison",
     "conv_keep": "mask",
     "drop": "mask",
+    "forward_dropout": "augmenting",
     "match": "applying",
     "mc": "monte_carlo",
     "search": "engine.run",

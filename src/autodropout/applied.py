@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from autodropout.attach import Attachment
 from autodropout.errors import ApplyError, UsageError
 from autodropout.following import Following, follow
+from autodropout.handles import forget, handles, remember
 from autodropout.layers import PatternDropout
 from autodropout.policy import Policy
 from autodropout.site import Closing
@@ -20,8 +21,6 @@ from autodropout.valid_tokens import checked_tokens
 
 Existing = Literal["keep", "off"]
 """What becomes of the dropout that a model already has."""
-
-_HANDLE = "_autodropout_applied"
 
 
 class Layer(Protocol):
@@ -81,13 +80,13 @@ class Applied(Generic[LayerT]):
         self._warned_of: frozenset[str] | None = None
         self._ran = False
         self._watch: RemovableHandle = model.register_forward_pre_hook(_look_for_frozen)
-        model.__dict__[_HANDLE] = self
+        remember(model, self)
         self._set_strengths()
 
     @staticmethod
     def of(model: nn.Module) -> "Applied[Any] | None":
-        """Return what is applied to a model; None if nothing is."""
-        return model.__dict__.get(_HANDLE)
+        """Return what is applied to a model, a policy before any other dropout; None if nothing is."""
+        return next(iter(sorted(handles(model), key=lambda applied: applied.policy is None)), None)
 
     @property
     def existing(self) -> Existing:
@@ -226,7 +225,7 @@ class Applied(Generic[LayerT]):
         if self._silenced is not None:
             self._silenced.close()
         self._watch.remove()
-        del self._model.__dict__[_HANDLE]
+        forget(self._model, self)
 
     def __enter__(self) -> Self:
         return self
@@ -291,7 +290,6 @@ class Applied(Generic[LayerT]):
 def _look_for_frozen(model: nn.Module, _: object) -> None:
     """Forward pre-hook of the whole model: top-level, so that a model that bears it can be pickled."""
     if model.training and not torch.compiler.is_compiling():
-        applied = Applied.of(model)
-        if applied is not None:
+        for applied in handles(model):
             applied._ran = True
             applied.warn_of_frozen()

@@ -14,6 +14,7 @@ from autodropout.errors import UsageError
 from autodropout.existing import rates_of
 from autodropout.layers import PatternDropout
 from autodropout.probing import call
+from autodropout.steered import Steered
 
 _MAX_STEP = 2**31
 
@@ -68,10 +69,10 @@ def mc(model: nn.Module, inputs: object, samples: int) -> Prediction:
 
 
 @contextmanager
-def _only_dropout(model: nn.Module) -> Iterator[list[PatternDropout]]:
+def _only_dropout(model: nn.Module) -> Iterator[list[PatternDropout | Steered]]:
     """Put dropout in training mode and all else in evaluation mode; yield the layers that want a step."""
     before = [(module, module.training) for module in model.modules()]
-    layers = [module for module in model.modules() if isinstance(module, PatternDropout)]
+    layers = [module for module in model.modules() if isinstance(module, PatternDropout | Steered)]
     fired, steps = [layer.fired for layer in layers], [layer.step for layer in layers]
     numbers = [None if step is None else int(step) for step in steps]
     with ExitStack() as undo:
@@ -110,7 +111,7 @@ def _switched_on(module: nn.Module, undo: ExitStack) -> bool:
     for name, place in module._modules.items():
         if name.startswith(f"{CHILD}_") and place is not None:
             place.training = True
-    return own or child is not None
+    return own or child is not None or isinstance(module, Steered)
 
 
 def _takes_fused_ways(module: nn.Module) -> bool:

@@ -1,0 +1,155 @@
+"""Forward, backward and augmented dropout onto the consumers of a built model, and off again."""
+
+import functools
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from autodropout.applied import Applied
+from autodropout.applying import check_model
+from autodropout.attach import CHILD, CONTAINERS, container_text, named_module
+from autodropout.augmented.consumer import is_consumer
+from autodropout.augmented.layer import AugmentedDropout, unsupported_text
+from autodropout.choosing import glob_matches
+from autodropout.errors import ApplyError, SiteError, UsageError
+
+CONSUMER = f"{CHILD}_consumer"
+"""Reserved name of the child that a consumer receives."""
+
+
+def augmented_dropout(
+    model: nn.Module,
+    names: str | Sequence[str],
+    rate: float = 0.2,
+    backward_rate: float = 0.0002,
+    *,
+    multiply: bool = True,
+    seed: int | None = None,
+) -> Applied[AugmentedDropout]:
+    """Drop what some layers consume, with more noise in the backward pass than in the forward pass.
+
+    eps_b = eps_f * eps, where eps_f is drawn with ``rate`` and eps with ``backward_rate`` (Demystifying
+    Dropout, Eqs. 7 to 10). With ``backward_rate=0`` it is standard dropout. The model's own dropout before
+    these layers should be off. Parameters, ``state_dict`` and evaluation stay as they are.
+
+    Args:
+        model: Any module, not yet compiled or wrapped for parallel training.
+        names: The layers that consume the dropped features: names or globs (whose ``*`` stops at dots) of
+            Linear, Conv1d, Conv2d or Conv3d modules. Each draws its own mask at each call.
+        rate: Forward ratio, 0 <= rate < 1.
+        backward_rate: Backward ratio, 0 <= backward_rate < 1.
+        multiply: False draws eps_b by itself with ``backward_rate``, as Eq. 10 is printed; by default the
+            sentence on the implementation holds.
+        seed: None draws from the device's default generator; a number makes masks a pure function of
+            (seed, data-parallel rank, name, step), see ``Applied.step``.
+
+    Returns:
+        A handle that steers and removes; also a context manager.
+
+    Raises:
+        SiteError: A name matches no module, or one that is no such layer.
+        ApplyError: The model is compiled, wrapped or scripted, or such a layer has one already.
+        UsageError: A ratio is out of range, or there are no names.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+        >>> with augmented_dropout(net, "2", rate=0.5, backward_rate=0.01) as applied:
+        ...     net(torch.randn(4, 8)).sum().backward()
+        >>> applied.layers["2"].fired
+        True
+    """
+
+    def make(name: str) -> AugmentedDropout:
+        return AugmentedDropout(rate, backward_rate, multiply=multiply, site=name, seed=seed)
+
+    return _onto_consumers(model, names, make)
+
+
+def forward_dropout(
+    model: nn.Module, names: str | Sequence[str], rate: float = 0.2, *, seed: int | None = None
+) -> Applied[AugmentedDropout]:
+    """Drop what some layers consume in the forward pass; the backward pass sees all of it (Definition 1).
+
+    Arguments, result and errors are those of ``augmented_dropout``.
+    """
+    return augmented_dropout(model, names, rate, 0.0, multiply=False, seed=seed)
+
+
+def backward_dropout(
+    model: nn.Module, names: str | Sequence[str], rate: float = 0.2, *, seed: int | None = None
+) -> Applied[AugmentedDropout]:
+    """Drop what some layers consume in the backward pass; the forward pass sees all of it (Definition 2).
+
+    Arguments, result and errors are those of ``augmented_dropout``.
+    """
+    return augmented_dropout(model, names, 0.0, rate, multiply=False, seed=seed)
+
+
+def _onto_consumers(
+    model: nn.Module, names: str | Sequence[str], make: Callable[[str], AugmentedDropout]
+) -> Applied[AugmentedDropout]:
+    check_model(model)
+    chosen = [names] if isinstance(names, str) else list(names)
+    if not chosen or not all(isinstance(name, str) for name in chosen):
+        raise UsageError(f"names is {names!r}; expected at least one name of a module")
+    found = dict.fromkeys(name for key in chosen for name in _meant(model, key))
+    layers = {name: make(name) for name in found}
+    with ExitStack() as undo:
+        closings = []
+        for name, layer in layers.items():
+            closings.append(_put(named_module(model, name), name, layer))
+            undo.callback(closings[-1].close)
+        undo.pop_all()
+    return Applied(model, None, layers, closings, None, next(iter(layers.values())).seed)
+
+
+def _meant(model: nn.Module, key: str) -> list[str]:
+    if "*" not in key:
+        module = named_module(model, key)
+        if isinstance(module, CONTAINERS):
+            raise SiteError(container_text(model, key))
+        if not is_consumer(module):
+            raise SiteError(f'"{key}": {unsupported_text(module)}')
+        return [key]
+    found = [
+        name for name, module in model.named_modules() if glob_matches(key, name) and is_consumer(module)
+    ]
+    if not found:
+        raise SiteError(f"the glob {key!r} matches no Linear or convolution; its * stops at dots")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Gives a consumer its own forward back."""
+
+    module: nn.Module
+
+    def close(self) -> None:
+        self.module.__dict__.pop("forward", None)
+        self.module._modules.pop(CONSUMER, None)
+
+
+def _put(module: nn.Module, name: str, layer: AugmentedDropout) -> _Taken:
+    if CONSUMER in module._modules:
+        raise ApplyError(f'"{name}" already has such dropout; remove() what was applied before')
+    if "forward" in module.__dict__:
+        raise ApplyError(
+            f'"{name}" has a forward of its own on the instance (a hook of another library?); apply the '
+            "dropout first"
+        )
+    tensor = next(module.parameters(), None)
+    device = torch.device("cpu") if tensor is None else tensor.device
+    module.add_module(CONSUMER, layer.to(device).train(module.training))
+    # Not a hook: those see the output only when it is there, or the input before the weights meet it. Of a
+    # partial, unlike a closure, there are deep copies and pickles.
+    module.__dict__["forward"] = functools.partial(_forward, module)
+    return _Taken(module)
+
+
+def _forward(module: nn.Module, input: Tensor) -> Tensor:  # noqa: A002 - torch's name, which callers may use
+    z: Tensor = module.get_submodule(CONSUMER)(module, input)
+    return z
