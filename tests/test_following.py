@@ -59,7 +59,9 @@ def test_protected_tokens_are_looked_for_in_the_batch():
     assert torch.equal(dropped_tokens(model, {**BATCH, "input_ids": ids}), MASK.bool())
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "albert", "gpt2", "gpt-neox", "llama", "t5", "bart"])
+@pytest.mark.parametrize(
+    "name", ["bert", "roberta", "albert", "gpt2", "gpt-neox", "opt", "llama", "t5", "bart"]
+)
 def test_all_roles_follow_in_training_and_evaluation_is_as_before(name):
     model, batch = ready(name), {**TINY[name].batch(), "attention_mask": MASK}
     applied = apply(model, EVERYWHERE)

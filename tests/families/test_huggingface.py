@@ -219,6 +219,20 @@ def test_the_stream_is_the_first_of_a_tuple():
 # copies, pickles, kernels and compilers
 
 
+def test_a_feed_forward_of_all_tokens_in_one_row_has_masks_per_sample():
+    model = without_dropout(TINY["opt"].build()).train()
+    whole = TokenPattern(size="whole", share_t=True, share_c=True, rate=0.5)
+    seen = []
+    with apply(model, Policy({"decoder.layers.0.fc2": whole})) as applied:
+        applied.layers["decoder.layers.0.fc2"].register_forward_hook(lambda _, __, h: seen.append(h))
+        torch.manual_seed(0)
+        stream(model, {"input_ids": torch.full((16, 7), 5)})
+    dropped = (seen[0] == 0).flatten(1)
+    assert seen[0].shape == (16, 7, 32)
+    assert torch.equal(dropped.any(1), dropped.all(1))
+    assert 0 < dropped.all(1).sum() < 16
+
+
 def test_copies_and_pickles_carry_their_own():
     model, batch = without_dropout(TINY["t5"].build()).train(), TINY["t5"].batch()
     before = look(model)
@@ -306,15 +320,17 @@ def test_compiles_as_one_graph_once():
     torch._dynamo.reset()
 
 
-def test_checkpointed_layers_draw_the_same_masks_again():
-    model = without_dropout(TINY["llama"].build()).train()
+@pytest.mark.parametrize(("name", "layers"), [("llama", "layers"), ("opt", "decoder.layers")])
+def test_checkpointed_layers_draw_the_same_masks_again(name, layers):
+    model = without_dropout(TINY[name].build()).train()
     apply(model, EVERYWHERE)
 
     def gradient():
         torch.manual_seed(5)
         model.zero_grad()
         stream(model, text()).square().sum().backward()
-        return model.layers[0].self_attn.q_proj.weight.grad.clone()
+        q_proj = model.get_submodule(f"{layers}.0.self_attn.q_proj")
+        return q_proj.weight.grad.clone()
 
     plain = gradient()
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

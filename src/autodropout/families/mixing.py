@@ -21,6 +21,20 @@ class Mixin(nn.Module):
         return (_blank, type(self).__bases__, *reduced[2:])
 
 
+class InPlaceOf:
+    """What a module's own forward may see in place of it: the module, but for what a subclass defines.
+
+    Args:
+        module: The module.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
 def mix(module: nn.Module, mixin: type[Mixin], *places: str) -> Closing:
     """Exchange a module's class for one with a mixin in front of it.
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from autodropout.attach import CHILD
 from autodropout.families.base import within
-from autodropout.families.mixing import Mixin, class_of, mix
+from autodropout.families.mixing import InPlaceOf, Mixin, class_of, mix
 from autodropout.families.norms import full_name
 from autodropout.site import Closing, Opening, Site
 
@@ -93,14 +93,8 @@ class _Opened(Mixin):
         return cast(Tensor, class_of(self).forward(_Training(self), *args, **kwargs))
 
 
-class _Training:
-    """What an opened module's own forward sees in place of it: the module, but for what is defined here."""
-
-    def __init__(self, module: Any) -> None:
-        self._module = module
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
+class _Training(InPlaceOf):
+    """What an opened module's own forward sees in training."""
 
     @property
     def fused_attn(self) -> bool:

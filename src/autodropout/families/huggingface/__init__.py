@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 
 from torch import nn
 
-from autodropout.families.huggingface.places import FIRST, PARTS, HeadsApart, open_first
+from autodropout.families.huggingface.places import FIRST, IN_ROW, PARTS, HeadsApart, open_first, open_row
 from autodropout.families.huggingface.structures import (
     Attention,
     Projection,
     attentions_of,
     feed_forward_of,
+    is_in_row,
     submodule,
 )
 from autodropout.families.huggingface.weights import WEIGHTS, eager_of, open_weights
@@ -40,7 +41,7 @@ def sites_of(module: nn.Module) -> Sequence[Site] | None:
     if not attentions or feed_forward is None:
         return None
     sites = [site for attention in attentions for site in _attention_sites(module, attention)]
-    return [*sites, _feed_forward_site(feed_forward), _first_of("residual", "")]
+    return [*sites, _feed_forward_site(module, feed_forward), _first_of("residual", "")]
 
 
 def _attention_sites(layer: nn.Module, attention: Attention) -> Iterator[Site]:
@@ -96,7 +97,10 @@ def _softmax_site(at: nn.Module, attention: Attention) -> Site | None:
     return None
 
 
-def _feed_forward_site(name: str) -> Site:
+def _feed_forward_site(layer: nn.Module, name: str) -> Site:
+    if is_in_row(layer):
+        opening = Opening(place="", open=open_row)
+        return Site(name=name, layout="NTC", role="ffn", module=IN_ROW, openings=(opening,))
     if name != "mlp":
         return Site(name=name, layout="NTC", role="ffn")
     return _first_of("ffn", name)  # some mixtures of experts return more than the stream

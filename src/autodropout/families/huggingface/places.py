@@ -1,4 +1,7 @@
-"""Places in Hugging Face's layers that no module stands on: the stream, and projections fused by heads."""
+"""Places in Hugging Face's layers that no module stands on.
+
+These are the stream, projections fused by heads, and what a feed-forward of all tokens in one row returns.
+"""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -7,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autodropout.attach import CHILD
+from autodropout.families.mixing import InPlaceOf, Mixin, class_of, mix
 from autodropout.opening import HookedChild
 from autodropout.site import Closing
 
@@ -75,3 +79,39 @@ def _through_parts(module: nn.Module, _: object, output: Tensor) -> Tensor:
     """Forward hook: top-level, so that a model that bears it can be pickled."""
     parts = module.get_submodule(PARTS)
     return cast(Tensor, parts(output)) if parts.training else output
+
+
+IN_ROW = f"{CHILD}_ffn"
+"""Reserved name of the place of what a feed-forward of all tokens in one row returns, as (N, T, C)."""
+
+
+def open_row(layer: nn.Module) -> Closing:
+    """Open a layer that has its ``fc2`` act on (N * T, C); its place is the child ``IN_ROW``."""
+    return mix(layer, _OpenedRow, "ffn")
+
+
+class _OpenedRow(Mixin):
+    """In front of such a layer."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute what the layer does, in training with the place behind ``fc2``."""
+        if not self.training:
+            return super().forward(*args, **kwargs)
+        stream = args[0] if args else kwargs["hidden_states"]
+        return class_of(self).forward(_InRow(self, stream.shape), *args, **kwargs)
+
+
+class _InRow(InPlaceOf):
+    """What the layer's own forward sees in training."""
+
+    # By this its wrapper tells who checkpoints activations: whoever was called from outside, never this one.
+    forward = None
+
+    def __init__(self, layer: nn.Module, shape: torch.Size) -> None:
+        super().__init__(layer)
+        self._shape = shape
+
+    def fc2(self, h: Tensor) -> Tensor:
+        """Map (N * T, hidden) to (N * T, C)."""
+        projected = self._module.fc2(h).view(*self._shape[:-1], -1)
+        return cast(Tensor, self._module.get_submodule(IN_ROW)(projected)).flatten(0, -2)

@@ -80,6 +80,11 @@ def feed_forward_of(layer: nn.Module) -> str | None:
     return next((name for name in _FEED_FORWARDS if submodule(layer, name) is not None), None)
 
 
+def is_in_row(layer: nn.Module) -> bool:
+    """Say whether a layer's feed-forward sees the tokens of all samples in one row, (N * T, C)."""
+    return any(cls.__name__ in _IN_ROW for cls in type(layer).__mro__)
+
+
 def _first(table: Sequence[Attention], layer: nn.Module) -> Attention | None:
     return next((attention for attention in table if attention.is_in(layer)), None)
 
@@ -181,6 +186,7 @@ _CROSS = (
     ),
 )
 
+_IN_ROW = ("OPTDecoderLayer",)
 _FEED_FORWARDS = (
     "output.dense",  # BERT
     "mlp.down_proj",  # Llama
