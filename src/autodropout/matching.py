@@ -7,10 +7,11 @@ from typing import Self
 
 from torch import nn
 
-from autodropout.attach import CONTAINERS, found_module
+from autodropout.attach import CHILD, CONTAINERS, found_module
 from autodropout.choosing import NO_SITES_REMEDY, Layouts, all_sites, glob_matches, listed
 from autodropout.errors import SiteError, UsageError
 from autodropout.existing import OwnDropout, own_dropout
+from autodropout.families.mixing import class_of
 from autodropout.layers import LAYOUTS_OF, pattern_text
 from autodropout.pattern import ConvPattern, Pattern
 from autodropout.policy import Policy
@@ -182,10 +183,16 @@ def _check_axes(site: Site, shape: Sequence[int] | None) -> None:
 
 def _class_name(model: nn.Module, site: Site) -> str:
     """Return whose output it is, as people know it: the norm, not the drop slot inside it."""
-    for name in (site.name, site.module_name, *(opening.place for opening in site.openings)):
-        if (module := found_module(model, name)) is not None:
-            return type(module).__name__
+    opened = reversed([opening.place for opening in site.openings])  # the innermost first
+    for name in (site.name, site.module_name, *opened):
+        if not _is_added(name) and (module := found_module(model, name)) is not None:
+            return class_of(module).__name__
     raise SiteError(f'site "{site.name}": the model has no module "{site.module_name}"')
+
+
+def _is_added(name: str) -> bool:
+    """Say whether a module of that name is there only while its place is open."""
+    return any(part.startswith(CHILD) for part in name.split("."))
 
 
 def _acting_on_shortcuts(claimed: Sequence[tuple[Site, str]], policy: Policy) -> set[str]:

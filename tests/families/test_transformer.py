@@ -4,8 +4,9 @@ from torch import nn
 
 from autodropout.applying import apply
 from autodropout.families import transformer
-from autodropout.matching import sites
-from autodropout.policy import ROLES
+from autodropout.matching import match, sites
+from autodropout.pattern import TokenPattern
+from autodropout.policy import ROLES, Policy
 from opened import assert_close, assert_compiles, assert_each_site_acts, assert_stands, on_roles
 
 N, T, WIDTH = 3, 5, 8
@@ -57,6 +58,25 @@ def test_sites_of_both_sides():
         "decoder.layers.0.ffn",
         "decoder.layers.0.residual",
     )
+
+
+def test_what_a_decoder_attends_to_has_tokens_of_its_own():
+    torch.manual_seed(0)
+    layer = nn.TransformerDecoderLayer(WIDTH, 2, 16, batch_first=True)
+    units = TokenPattern(size=1, stride=0, rate=0.5)
+    with apply(layer, Policy({f"role:{role}": units for role in ROLES})) as applied:
+        applied.valid_tokens = torch.ones(3, 5, dtype=torch.bool)
+        layer(torch.randn(3, 5, WIDTH), torch.randn(3, 7, WIDTH))
+        assert applied.silent_sites() == ()
+
+
+def test_sites_of_an_attention_are_listed_as_its():
+    policy = Policy({"layers.0.*.query": TokenPattern(size=1), "layers.0.ffn": TokenPattern(size=1)})
+    expected = ["MultiheadAttention", "TransformerEncoderLayer"]
+    model = encoder()
+    assert [found.module for found in match(model, policy)] == expected
+    with apply(model, policy):
+        assert [found.module for found in match(model, policy)] == expected
 
 
 @pytest.mark.parametrize("padded", [True, False])

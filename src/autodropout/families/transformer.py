@@ -32,7 +32,7 @@ def sites_of(module: nn.Module) -> Sequence[Site] | None:
         return None
     here = Opening(place="", open=open_layer)
     inner = [
-        replace(site, openings=(here, *site.openings))
+        replace(site, openings=(here, *site.openings), cross=name == "multihead_attn")
         for name in ("self_attn", "multihead_attn")
         if name in module._modules
         for site in (within(name, one) for one in attention.sites_of(module.get_submodule(name)) or ())
