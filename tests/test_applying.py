@@ -177,6 +177,14 @@ def test_existing_is_keep_or_off():
         apply(SmallNet(), POLICY, existing="on")
 
 
+@pytest.mark.parametrize("seed", ["0", 1.5, True, torch.tensor(0)])
+def test_a_seed_is_a_whole_number(seed):
+    model = SmallNet()
+    with pytest.raises(UsageError, match=r"seed is .*; expected a whole number \(of NumPy's or torch's: int"):
+        apply(model, POLICY, seed=seed)
+    assert Applied.of(model) is None
+
+
 def test_what_is_no_module_is_refused():
     with pytest.raises(UsageError, match=r"the model is a str; expected a torch\.nn\.Module"):
         apply("resnet", POLICY)

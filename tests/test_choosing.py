@@ -132,6 +132,11 @@ def test_what_cannot_be_meant_is_refused(layouts, message):
         all_sites(Recurrent(), layouts)
 
 
+def test_layouts_are_given_by_name():
+    with pytest.raises(UsageError, match="layouts has the key 3; expected the name of a module, or a glob"):
+        all_sites(Recurrent(), {3: "NTC"})
+
+
 def test_layouts_are_a_mapping():
     with pytest.raises(UsageError, match="layouts is 'NTC'; expected a mapping from names or globs"):
         all_sites(Recurrent(), "NTC")

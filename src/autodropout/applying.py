@@ -61,6 +61,7 @@ def apply(
     Raises:
         SiteError: A key matches no site, two globs claim one site, or a pattern does not fit its site.
         ApplyError: The model is compiled, wrapped or scripted, or already has a policy.
+        UsageError: The seed is no whole number, or an argument is not of its type.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
@@ -71,6 +72,7 @@ def apply(
     """
     if existing not in ("keep", "off"):
         raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
+    _check_seed(seed)
     check_model(model)
     matches = match(model, policy, layouts=layouts)
     for found in matches:
@@ -191,6 +193,13 @@ def check_model(model: nn.Module) -> None:
             raise ApplyError(f"{where} is {state}")
         if CHILD in module._modules:
             raise ApplyError(f"{where} already has a pattern; remove() what was applied before")
+
+
+def _check_seed(seed: object) -> None:
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise UsageError(
+            f"seed is {seed!r}; expected a whole number (of NumPy's or torch's: int(seed)), or None"
+        )
 
 
 def _check_float(model: nn.Module, site: Site) -> None:

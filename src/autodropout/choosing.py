@@ -38,7 +38,7 @@ def all_sites(model: nn.Module, layouts: Layouts | None) -> tuple[Site, ...]:
     Raises:
         SiteError: A key matches no module or only containers, two globs disagree about one, or a
             layout is unknown.
-        UsageError: The layouts are no mapping.
+        UsageError: The layouts are no mapping from names.
     """
     known = find_sites(model)
     if layouts is None:
@@ -71,6 +71,8 @@ def _chosen(model: nn.Module, known: Iterable[Site], layouts: Layouts) -> dict[s
     exact: dict[str, Layout] = {}
     by_glob: dict[str, str] = {}
     for key, layout in layouts.items():
+        if not isinstance(key, str):
+            raise UsageError(f"layouts has the key {key!r}; expected the name of a module, or a glob")
         if layout not in LAYOUTS:
             raise SiteError(f"layouts has {layout!r} for {key!r}; expected one of {', '.join(LAYOUTS)}")
         if "*" not in key:
