@@ -196,6 +196,28 @@ def test_masks_of_another_kind_are_refused():
         model(**{**BATCH, "attention_mask": torch.ones(3, 1, 7, 7)})
 
 
+def test_tokens_that_are_set_end_the_following():
+    model = ready()
+    applied = apply(model, Policy({LAST["bert"]: GONE}))
+    applied.follow()
+    tokens = torch.zeros(3, 7, dtype=torch.bool)
+    tokens[:, 1] = True
+    applied.valid_tokens = tokens
+    assert torch.equal(dropped_tokens(model, BATCH), tokens)
+    applied.follow()
+    assert applied.valid_tokens is None
+    assert torch.equal(dropped_tokens(model, BATCH), MASK.bool())
+
+
+def test_what_cannot_be_followed_leaves_an_earlier_following():
+    model = ready()
+    applied = apply(model, Policy({LAST["bert"]: GONE}))
+    applied.follow()
+    with pytest.raises(UsageError, match="protect is 1"):
+        applied.follow(protect=1)
+    assert torch.equal(dropped_tokens(model, BATCH), MASK.bool())
+
+
 def test_nothing_follows_what_was_removed():
     applied = apply(ready(), EVERYWHERE)
     applied.remove()

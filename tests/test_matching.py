@@ -100,6 +100,27 @@ def test_two_globs_at_one_site_are_a_tie():
     assert claimed(SmallNet(), Policy({**globs, "blocks.0.bn": LARGE}))["blocks.0.bn"] == "blocks.0.bn"
 
 
+def test_a_glob_that_matches_nothing_says_where_its_star_stops():
+    message = "the policy's key '*.bn' matches no site (a key's * stops at dots); "
+    with pytest.raises(SiteError, match=re.escape(message)):
+        match(SmallNet(), Policy({"*.bn": SMALL}))
+
+
+def test_a_role_that_is_taken_for_a_name_is_named():
+    model = nn.TransformerEncoderLayer(8, 2, 16)
+    with pytest.raises(SiteError, match=r"key 'self_attn.\*.query' matches no site .*mean \"role:query\"\?"):
+        match(model, Policy({"self_attn.*.query": TOKEN}))
+    with pytest.raises(
+        SiteError, match=r"key 'query' matches no site; did you mean \"role:query\"\? The model"
+    ):
+        match(model, Policy({"query": TOKEN}))
+
+
+def test_a_key_that_is_near_nothing_names_sites():
+    with pytest.raises(SiteError, match="key 'xyz' matches no site; the model's sites are \"norm\","):
+        match(SmallNet(), Policy({"xyz": SMALL}))
+
+
 def test_a_key_that_matches_nothing_names_near_misses_and_sites():
     message = (
         'the policy\'s key \'blocks.0.bm\' matches no site; did you mean "blocks.0.bn", "blocks.1.bn"? '

@@ -130,8 +130,8 @@ class Applied(Generic[LayerT]):
         """Which tokens the next batches' patterns act on: bool, (N, T) or (1, T); None for all.
 
         What belongs to other tokens, such as padding or [CLS], is left as it is and counted neither in Size
-        nor in Sum of Eq. 1. Set it before each batch, or let ``follow`` read it. With activation
-        checkpointing, run the backward pass before setting it again.
+        nor in Sum of Eq. 1. Set it before each batch, which ends what ``follow`` began, or let ``follow`` read
+        it. With activation checkpointing, run the backward pass before setting it again.
         """
         return self._valid_tokens
 
@@ -139,6 +139,9 @@ class Applied(Generic[LayerT]):
     def valid_tokens(self, tokens: Tensor | None) -> None:
         self._check_active()
         self._valid_tokens = checked_tokens(tokens, "valid_tokens")
+        if self._following is not None:
+            self._following.close()
+            self._following = None
         for layer in self.layers.values():
             if isinstance(layer, PatternDropout):
                 layer.set_valid_tokens(self._valid_tokens)
@@ -157,9 +160,9 @@ class Applied(Generic[LayerT]):
             UsageError: No pattern stands in such a model, or these are no ids.
         """
         self._check_active()
-        if self._following is not None:
-            self._following.close()
-        self._following = follow(self._model, self.layers.values(), protect)
+        following = follow(self._model, self.layers.values(), protect)
+        self.valid_tokens = None  # ends an earlier following, too
+        self._following = following
 
     def silent_sites(self) -> tuple[str, ...]:
         """Return the applied sites that do nothing.

@@ -250,8 +250,11 @@ def _unmatched_text(model: nn.Module, found: Sequence[Site], key: str) -> str:
         kind = type(module).__name__
         return f'"{key}" is a {kind}, {what}; the sites there are {listed(inside or names)}{remedy}'
     near = difflib.get_close_matches(key, names, n=3)
-    hint = f"did you mean {listed(near)}? " if near else ""
-    return f"the policy's key {key!r} matches no site; {hint}The model's sites are {listed(names)}"
+    if any(site.role == key.rpartition(".")[2] for site in found):
+        near = [f"role:{key.rpartition('.')[2]}"]
+    hint = f"did you mean {listed(near)}? The" if near else "the"
+    dots = " (a key's * stops at dots)" if "*" in key else ""
+    return f"the policy's key {key!r} matches no site{dots}; {hint} model's sites are {listed(names)}"
 
 
 def _row(found: Match) -> tuple[str, ...]:

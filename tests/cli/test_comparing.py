@@ -222,7 +222,8 @@ def test_wrong_use(capsys, toy, policy, arguments, text):
     [
         (
             {"layer1.*": ConvPattern(height=1, width=1)},
-            "the policy's key 'layer1.*' matches no site; The model's sites are \"a\", \"b\"",
+            "the policy's key 'layer1.*' matches no site (a key's * stops at dots); the model's sites are "
+            '"a", "b"',
         ),
     ],
 )
