@@ -130,8 +130,8 @@ class Applied(Generic[LayerT]):
         """Which tokens the next batches' patterns act on: bool, (N, T) or (1, T); None for all.
 
         What belongs to other tokens, such as padding or [CLS], is left as it is and counted neither in Size
-        nor in Sum of Eq. 1. Set it before each batch, which ends what ``follow`` began, or let ``follow`` read
-        it. With activation checkpointing, run the backward pass before setting it again.
+        nor in Sum of Eq. 1. Set it before each batch, which ends what ``follow`` began, or let that read it.
+        With activation checkpointing, run the backward pass before setting it again.
         """
         return self._valid_tokens
 
