@@ -1,4 +1,4 @@
-"""What augmented, forward and backward dropout cost: whole training steps beside the same step with nn.Dropout.
+"""What augmented dropout costs: whole training steps beside the same step with nn.Dropout.
 
 Every figure is a ratio: each round runs all cases one after the other, on one thread, in processor time, and
 divides by the same round's step with nn.Dropout at the same places. Reported are median, quartile distance

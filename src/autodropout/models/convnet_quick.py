@@ -29,10 +29,10 @@ class ConvNetQuick(nn.Module):
         self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
         self.fc1 = nn.Linear(64 * 4 * 4, 64)
         self.fc2 = nn.Linear(64, num_classes)
-        convolutions = {self.conv1: 0.0001, self.conv2: 0.01, self.conv3: 0.01}
-        starts: dict[nn.Conv2d | nn.Linear, float] = {**convolutions, self.fc1: 0.1, self.fc2: 0.1}
+        starts: dict[nn.Module, float] = {self.conv1: 0.0001, self.conv2: 0.01, self.conv3: 0.01}
+        starts |= {self.fc1: 0.1, self.fc2: 0.1}
         for layer, deviation in starts.items():
-            nn.init.normal_(layer.weight, std=deviation)
+            nn.init.normal_(layer.get_parameter("weight"), std=deviation)
             nn.init.zeros_(layer.get_parameter("bias"))
 
     def autodropout_sites(self) -> Sequence[Site]:
