@@ -25,7 +25,7 @@ SIGNATURES = {
         "shears=(-0.4, -0.2, 0.0, 0.2, 0.4), residual=None, rates=None, rectangles=False, schedule=False, "
         "off=0.5"
     ),
-    "Halving": "*, factor=3, rungs=3, startup=8, window=64, spared=0.05",
+    "Halving": "*, factor=3, rungs=3, startup=8, window=24, spared=0.05",
     "PatternDropout": "pattern, *, layout=None, site=None, seed=None, sequences=('own', None)",
     "Policy": "sites, schedule='constant'",
     "Result": "*, reward, metrics=<factory>, test=<factory>, curve=(), seconds=None",
@@ -71,7 +71,7 @@ MEMBERS = {
     ),
     "ConvPattern": "drop_rate off scaled",
     "ConvSpace": SPACE,
-    "Halving": "budgets from_plain to_plain trainings",
+    "Halving": "budgets from_plain share to_plain trainings",
     "Policy": "from_json load save scaled strength to_json",
     "Study": ("best confirmed finished open record seed space tally task timings trial trials updates"),
     "TokenPattern": "drop_rate off scaled",

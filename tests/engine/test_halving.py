@@ -82,6 +82,20 @@ class TestSearches:
         assert spent == pytest.approx(halving.trainings(120), rel=0.25)
         assert spent < 60
 
+    def test_a_searcher_that_learns_costs_about_that_too(self, memory_path):
+        """Late trials beat early ones: they are held against their like, and the bar rises."""
+        halving = Halving()
+
+        def improving(policy, seed, budget):
+            worth = sum(pattern.rate for pattern in policy.sites.values())
+            return Result(reward=3 * worth + 0.1 * (seed % 97 / 97) + budget, seconds=budget)
+
+        study = find(memory_path, improving, trials=160, searcher="reinforce", batch=8, halving=halving)
+        rewards = [trial.result.reward for trial in study.trials if trial.budget < 0.2]
+        assert sum(rewards[-40:]) / 40 > sum(rewards[:40]) / 40 + 0.5, "it learns"
+        spent = sum(trial.budget for trial in study.trials)
+        assert spent == pytest.approx(halving.trainings(160), rel=0.3)
+
     @pytest.mark.parametrize("name", SEARCHERS)
     def test_every_searcher_resumes_to_the_same_history_and_replays(self, memory_path, name):
         whole = find(memory_path / "whole", searcher=name, trials=14)

@@ -26,7 +26,7 @@ class History:
             source = None
             for budget, reward in zip(self.budgets, path, strict=False):
                 number += 1
-                yield number, source, budget, reward
+                yield number, source, budget, reward, budget < 1.0
                 source = number
 
 
@@ -48,6 +48,8 @@ def coin(monkeypatch):
 
 
 PLAIN = Halving(startup=4, window=12, spared=0.0)
+WAITING = Halving(startup=11, window=12, spared=0.0)
+"""None of the eleven below was promoted for being good."""
 FAIR = Halving(startup=4, window=12, spared=0.1)
 RISING = [(0.1 * n, 0.1 * n + 1.0, 0.1 * n + 2.0) for n in range(11)]
 """Eleven policies that gain 1 from rung to rung."""
@@ -99,14 +101,14 @@ class TestWhoGoesOn:
 
     def test_one_in_factor_goes_on(self, coin):
         coin["side"] = 0.5
-        fates = [rungs(PLAIN, RISING).settle(trial(), 0.1 * n + 0.05) for n in range(-1, 11)]
+        fates = [rungs(WAITING, RISING).settle(trial(), 0.1 * n + 0.05) for n in range(-1, 11)]
         assert [isinstance(fate, Onward) for fate in fates] == [False] * 8 + [True] * 4
 
     def test_equals_share_what_places_there_are(self, coin):
         same = [(0.5, 1.5, 2.5)] * 11
         for side, goes_on in ((0.3, True), (0.35, False)):
             coin["side"] = side
-            assert isinstance(rungs(PLAIN, same).settle(trial(), 0.5), Onward) is goes_on
+            assert isinstance(rungs(WAITING, same).settle(trial(), 0.5), Onward) is goes_on
 
     def test_only_the_window_counts(self, coin):
         coin["side"] = 0.5
@@ -117,6 +119,13 @@ class TestWhoGoesOn:
         decided = rungs(Halving(startup=1, window=1000, spared=0.1), [(1.0, 1.0, 1.0)] * 999)
         spared = sum(isinstance(decided.settle(trial(n), 0.0), Onward) for n in range(2000, 3000))
         assert 50 <= spared <= 160  # 100 expected, deviation 9.5
+
+    def test_the_bar_rises_for_a_searcher_that_keeps_getting_better(self):
+        """Every trial beats all before it, the extreme: without a bar that rises all 300 would go on."""
+        halving = Halving(startup=4, window=12, spared=0.0)
+        decided = rungs(halving, [(0.01 * n, 1.0, 2.0) for n in range(4)])
+        fates = [decided.settle(trial(100 + n), 1.0 + n) for n in range(300)]
+        assert 100 <= sum(isinstance(fate, Onward) for fate in fates) <= 180
 
     def test_budgets_follow_one_another(self):
         decided = rungs(PLAIN)

@@ -13,7 +13,8 @@ class Halving:
 
     Every policy begins on the lowest rung, with the budget ``factor ** (1 - rungs)`` of a full training.
     As soon as a trial ends there it goes on, with the same seed and ``factor`` times the budget, if it is
-    among the best 1 / ``factor`` of the last ``window`` trials on its rung; otherwise it is stopped. A
+    among the best 1 / ``factor`` of the last ``window`` trials on its rung; otherwise it is stopped. Where a
+    searcher improves so fast that more than that share goes on, the bar rises until the share is kept. A
     stopped trial is taught as what a full training would most likely have given, judged by the trials
     that went all the way. That prediction favours policies that start fast: so a share ``spared`` of those
     to be stopped goes on all the same, and what a searcher with log-probabilities is taught of them stands
@@ -23,7 +24,8 @@ class Halving:
         factor: How much a budget grows from rung to rung, and one in how many goes on; at least 2.
         rungs: Budgets, the full one included; at least 2.
         startup: The first so many trials all go on, to learn what early rewards are worth; at least 1.
-        window: Trials on a rung that the next one is compared with; at least ``startup``.
+        window: Trials on a rung that the next one is compared with; at least ``startup``. A longer one lags
+            behind a searcher that improves.
         spared: Probability that a trial which is not promising goes on nevertheless, from 0 to below 1. 0
             is ASHA's own: cheaper, and what is taught favours fast starters.
 
@@ -40,7 +42,7 @@ class Halving:
     factor: int = 3
     rungs: int = 3
     startup: int = 8
-    window: int = 64
+    window: int = 24
     spared: float = 0.05
 
     def __post_init__(self) -> None:
@@ -57,6 +59,11 @@ class Halving:
         """Budget of each rung, lowest first; the last is 1."""
         return tuple(float(self.factor) ** (rung + 1 - self.rungs) for rung in range(self.rungs))
 
+    @property
+    def share(self) -> float:
+        """Share of the trials on a rung that is to go on, those spared included."""
+        return 1 / self.factor + self.spared * (1 - 1 / self.factor)
+
     def trainings(self, trials: int) -> float:
         """Return about how many full trainings so many trials cost.
 
@@ -65,9 +72,8 @@ class Halving:
         Args:
             trials: Policies that are proposed.
         """
-        share = 1 / self.factor + self.spared * (1 - 1 / self.factor)
         startup = min(trials, self.startup)
-        others = sum(share**rung * budget for rung, budget in enumerate(self.budgets))
+        others = sum(self.share**rung * budget for rung, budget in enumerate(self.budgets))
         return startup * sum(self.budgets) + (trials - startup) * others
 
     def to_plain(self) -> dict[str, Any]:

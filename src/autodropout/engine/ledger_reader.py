@@ -222,14 +222,14 @@ class LedgerReader:
         for row in rows:
             yield row["id"], tuple(json.loads(row["tokens"])), row["reward"]
 
-    def rungs(self) -> Iterator[tuple[int, int | None, float, float]]:
-        """Yield (number, source, budget, own reward) of search trials that returned, in order of ending."""
+    def rungs(self) -> Iterator[tuple[int, int | None, float, float, bool]]:
+        """Yield (number, source, budget, own reward, promoted) of search trials, in the order of return."""
         rows = self._rows(
-            f"SELECT id, source, budget, {_OWN} AS reward FROM trials WHERE kind = 'search' "
-            "AND state = 'done' AND floored = 0 ORDER BY finish"
+            f"SELECT id, source, budget, {_OWN} AS own, reward IS NULL AS promoted FROM trials "
+            "WHERE kind = 'search' AND state = 'done' AND floored = 0 ORDER BY finish"
         )
         for row in rows:
-            yield row["id"], row["source"], row["budget"], row["reward"]
+            yield row["id"], row["source"], row["budget"], row["own"], bool(row["promoted"])
 
     def confirmations(self) -> Iterator[tuple[int, tuple[int, ...], int, float | None, bool]]:
         """Yield (source, tokens, place, reward, ended) of the confirming trials, by number."""

@@ -22,6 +22,10 @@ from autodropout.engine.ledger_records import Unfinished
 from autodropout.engine.seeds import derived_seed
 
 _ENOUGH_FOR_A_SLOPE = 8
+_MOST_PAIRS = 64
+_SLACK, _STEEPNESS = 2.0, 4
+"""How many trials may go on beyond the share before the bar rises, and how steeply it does: measured so that
+searches that learn cost about what ``Halving.trainings`` says (tests/engine/test_halving.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,20 +57,21 @@ class Rungs:
         self._halving, self._seed, self._budgets = halving, seed, halving.budgets
         self._lower = [_Rung(halving.window) for _ in self._budgets[:-1]]
         self._paths: dict[int, tuple[float, ...]] = {}
-        for number, source, budget, reward in reader.rungs():
-            self._note(number, source, budget, reward)
+        for number, source, budget, reward, promoted in reader.rungs():
+            self._note(number, source, budget, reward, promoted)
 
     def settle(self, trial: Unfinished, reward: float) -> Taught | Onward:
         """Say what becomes of a trial that returned this finite reward, and remember it."""
         place = self._budgets.index(trial.budget)
         if place == len(self._lower):
-            self._note(trial.id, trial.source, trial.budget, reward)
+            self._note(trial.id, trial.source, trial.budget, reward, False)
             return Taught(reward=trial.carried + trial.weight * reward)
         rung = self._lower[place]
         value, chance = rung.predicted(reward), self._chance(rung, reward)
-        self._note(trial.id, trial.source, trial.budget, reward)
+        promoted = _coin(self._seed, trial.id) < chance
+        self._note(trial.id, trial.source, trial.budget, reward, promoted)
         known = trial.carried + trial.weight * value
-        if not _coin(self._seed, trial.id) < chance:
+        if not promoted:
             return Taught(reward=known)
         # Searchers that keep the best instead of averaging would fall for large weights.
         fair = self._halving.spared > 0.0 and trial.log_prob is not None
@@ -75,28 +80,37 @@ class Rungs:
 
     def _chance(self, rung: "_Rung", reward: float) -> float:
         """Return the probability of going on: 1 among the best, ``spared`` below, between on the edge."""
-        if len(rung.rewards) < self._halving.startup or not rung.pairs:
+        if self._starting(rung):
             return 1.0
         better, equal = rung.standing(reward)
-        places = (len(rung.rewards) + 1) / self._halving.factor
+        kept = min(1.0, (self._halving.share * rung.decided + _SLACK) / (rung.promoted + _SLACK))
+        places = (len(rung.rewards) + 1) / self._halving.factor * kept**_STEEPNESS
         return min(1.0, max(self._halving.spared, (places - better) / (equal + 1)))
 
-    def _note(self, number: int, source: int | None, budget: float, reward: float) -> None:
+    def _starting(self, rung: "_Rung") -> bool:
+        return len(rung.rewards) < self._halving.startup or not rung.pairs
+
+    def _note(self, number: int, source: int | None, budget: float, reward: float, promoted: bool) -> None:
         path = (*self._paths.pop(source, ()), reward) if source is not None else (reward,)
         if len(path) <= len(self._lower):
             self._paths[number] = path
-            self._lower[self._budgets.index(budget)].add(reward)
+            rung = self._lower[self._budgets.index(budget)]
+            if not self._starting(rung):
+                rung.decided += 1
+                rung.promoted += promoted
+            rung.add(reward)
             return
         for rung, early in zip(self._lower, path, strict=False):
             rung.pairs.append((early, reward))
 
 
 class _Rung:
-    """What happened on one rung of late: rewards, and what those came to that went all the way."""
+    """What happened on one rung: rewards of late, what those came to that went all the way, who went on."""
 
     def __init__(self, window: int) -> None:
         self.rewards: deque[float] = deque(maxlen=window)
-        self.pairs: deque[tuple[float, float]] = deque(maxlen=window)
+        self.pairs: deque[tuple[float, float]] = deque(maxlen=_MOST_PAIRS)
+        self.decided = self.promoted = 0
         self._sorted: list[float] = []
 
     def add(self, reward: float) -> None:
