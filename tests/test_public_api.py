@@ -52,6 +52,7 @@ SIGNATURES = {
     "forward_dropout": "model, names, rate=0.2, *, seed=None",
     "match": "model, policy, *, example_input=None, layouts=None",
     "mc": "model, inputs, samples",
+    "relevance": "model, inputs, targets, sites, method='lrp', *, axes=None",
     "search": (
         "evaluate, space, *, trials=512, searcher='reinforce', workers=2, out=None, seed=0, "
         "executor='local', devices=None, cluster=Cluster(address=None, cpus=1, gpus=0, slots=None), "

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from autodropout.applying import match as match
     from autodropout.applying import sites as sites
     from autodropout.applying import space_for as space_for
+    from autodropout.attribution import relevance as relevance
     from autodropout.augmenting import augmented_dropout as augmented_dropout
     from autodropout.augmenting import backward_dropout as backward_dropout
     from autodropout.augmenting import forward_dropout as forward_dropout
@@ -57,6 +58,7 @@ _LATE = {
     "forward_dropout": "augmenting",
     "match": "applying",
     "mc": "monte_carlo",
+    "relevance": "attribution",
     "search": "engine.run",
     "sites": "applying",
     "space_for": "applying",
