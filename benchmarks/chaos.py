@@ -83,8 +83,7 @@ def torment(
         victim = Victim(config, start, rng)
         try:
             for name, event in events(victim, kills, small, nodes):
-                while not _thrown(event, victim, known, rng):
-                    pass
+                _throw(event, victim, known, rng)
                 thrown[name] += 1
             _finish(victim, known)
         finally:
@@ -100,6 +99,13 @@ def torment(
         "errors": dict(Counter(text.replace(str(config.folder), "") for text in errors(config))),
         "seconds": time.monotonic() - began,
     }
+
+
+def _throw(event: Event, victim: Victim, known: Known, rng: random.Random) -> None:
+    for _ in range(_MOST_RESTARTS):
+        if _thrown(event, victim, known, rng):
+            return
+    raise AssertionError(f"no driver lives long enough: {victim.exits}, {errors(victim.config)[-3:]}")
 
 
 def _thrown(event: Event, victim: Victim, known: Known, rng: random.Random) -> bool:
@@ -182,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found = torment(config, given.kills, forked, disk=True)
         else:
             address, nodes = stack.enter_context(ray_cluster())
-            config = replace(config, address=address, timeout=4.0)
+            config = replace(config, address=address, seconds=0.2, timeout=4.0)
             found = torment(config, given.kills, spawned, nodes=nodes)
     record.write(f"chaos-{given.executor}", found)
 

@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,9 @@ BATCH = 4
 
 _MOST_TRIALS = 4_000
 
-STOPPED, NO_LEDGER, NO_STUDY = 11, 12, 13
-"""Exit codes: stopped by a signal; the ledger cannot be used; trials go wrong one after the other."""
+STOPPED, NO_LEDGER, NO_STUDY, UNFORESEEN = 11, 12, 13, 14
+"""Exit codes: stopped by a signal; the ledger cannot be used; trials go wrong one after the other, or the
+cluster does not answer; any other exception."""
 
 ExecutorName = Literal["local", "ray"]
 
@@ -96,6 +98,10 @@ def drive(config: Config) -> None:
     except (LedgerError, StudyError) as error:
         _tell(config.folder, error)
         sys.exit(NO_LEDGER if isinstance(error, LedgerError) else NO_STUDY)
+    except Exception as error:  # to be told from a process that Ray's own code ends, with exit code 1
+        traceback.print_exc()
+        _tell(config.folder, error)
+        sys.exit(UNFORESEEN)
 
 
 def _tell(folder: Path, error: Exception) -> None:

@@ -98,11 +98,15 @@ class Victim:
             self._process.join(PATIENCE)
             self._code = self._process.exitcode
             assert self._code is not None, f"the driver has not ended after {PATIENCE} s"
-            name = _EXITS.get(self._code)
+            name = _EXITS.get(self._code) or (_RAY if self._dies_with_ray() else None)
             assert name is not None, f"the driver ended with {self._code}; {errors(self.config)[-1:]}"
             self.exits[name] = self.exits.get(name, 0) + 1
             self._process = None
         return self._code
+
+    def _dies_with_ray(self) -> bool:
+        """Whether Ray's library ended the driver, as it does when it cannot log, or meets a dead node."""
+        return self.config.executor == "ray" and self._code == 1
 
     def abandon(self) -> None:
         """Kill the driver, if one runs."""
@@ -126,10 +130,14 @@ class Victim:
         return True
 
     def kill_worker(self) -> bool:
-        """Kill a worker, in the middle of a trial if there is one."""
-        running = [pid for pid in running_trials(self.config.folder) if is_alive(pid)]
-        # Of the latest two: one that hangs would otherwise be killed before its time is up, again and again.
-        return bool(running) and killed(self._rng.choice(running[-2:]))
+        """Kill a worker in the middle of a trial."""
+        limit = time.monotonic() + PATIENCE
+        while self.alive and time.monotonic() < limit:
+            if running := [pid for pid in running_trials(self.config.folder) if is_alive(pid)]:
+                # Of the latest two: one that hangs would else be killed before its time, again and again.
+                return killed(self._rng.choice(running[-2:]))
+            time.sleep(0.01)
+        return False
 
     def kill_server(self) -> bool:
         """Kill the process that starts the local workers."""
@@ -230,6 +238,7 @@ def errors(config: Config) -> list[str]:
     return [json.loads(line)["text"] for line in path.read_text(encoding="utf8").splitlines()]
 
 
+_RAY = "ended by Ray's library"
 _EXITS = {
     0: "came to its end",
     -signal.SIGKILL: "killed",

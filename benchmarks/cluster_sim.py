@@ -23,7 +23,7 @@ from pathlib import Path
 import record
 from autodropout.atomic import write_text
 from autodropout.engine.seeds import derived_seed
-from simulated_search import SPACE, Plan, simulate
+from simulated_search import SPACE, Plan, by_chance, simulate
 
 OUT = Path("runs/cluster_sim")
 FULL, SMALL = 16_384, 512
@@ -103,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for part, plans in parts.items():
         figures[f"{part}_planned"] = len(plans)
         figures[part] = kept(plans, given.out)
+    chance = [by_chance(Plan(trials=SMALL, workers=1, batch=8, seed=seed)) for seed in SEEDS]
+    figures["small_by_chance"] = chance
     record.write("cluster_sim", figures)
 
 

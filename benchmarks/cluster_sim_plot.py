@@ -72,16 +72,16 @@ def small_table(searches: Iterable[Search]) -> str:
 
 
 def _draw_full(axes: Axes, searches: Iterable[Search]) -> None:
-    for search in searches:
-        if search["workers"] != 512 or search["batch"] != 16:
-            continue
+    for search in (s for s in searches if s["workers"] == 512):
         key = "wait" if search["order"] == "wait" else search["weights"]
-        label = ORDERS["wait"] if key == "wait" else f"two queues, {WEIGHTS[key]}"
+        name = "waiting" if key == "wait" else f"two queues, {WEIGHTS[key]}"
         hours, rewards = zip(*search["curve"], strict=True)
-        axes.plot(hours, rewards, color=COLOURS[key], label=label)
-    axes.set(xscale="log", xlabel="virtual hours", ylabel="mean reward of the trials")
-    axes.set_title("16,384 trials on 512 machines, M = 16", fontsize=10)
-    axes.legend(frameon=False, fontsize=8)
+        style = "-" if search["batch"] == 16 else "--"
+        axes.plot(hours, rewards, style, color=COLOURS[key], label=f"{name}, M = {search['batch']}")
+    axes.set(xscale="log", xlabel="virtual hours", ylabel="mean reward of the trials", ylim=(-0.5, 24.0))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_title("16,384 trials on 512 machines", fontsize=10)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
     axes.grid(alpha=0.3)
 
 

@@ -94,6 +94,14 @@ def simulate(plan: Plan, out: Path) -> dict[str, object]:
     return asdict(plan) | _figures(plan, cluster, landscape, Study(out), time.process_time() - began)
 
 
+def by_chance(plan: Plan) -> float:
+    """Return what random search with as many trials would end with."""
+    landscape, rng = landscape_of(plan.seed), random.Random(derived_seed(plan.seed, "chance"))
+    drawn = landscape.drawn(plan.trials, derived_seed(plan.seed, "random search"))
+    values = [landscape.value(tokens) for tokens in drawn]
+    return _ended_with(plan, [value + rng.gauss(0.0, plan.noise) for value in values], values)
+
+
 @cache
 def landscape_of(seed: int) -> Synthetic:
     """Return the landscape of a seed."""

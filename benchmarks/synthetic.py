@@ -30,7 +30,7 @@ class Synthetic:
         self._worth = np.sqrt(1 - pairs) * rng.standard_normal((len(space), most))
         self._pairs = np.sqrt(pairs) * rng.standard_normal((len(space) - 1, most, most))
         self._shift, self._scale = 0.0, 1.0
-        values = [self.value(tokens) for tokens in self._drawn(derived_seed(seed, "sample"))]
+        values = [self.value(tokens) for tokens in self.drawn(_SAMPLE, derived_seed(seed, "sample"))]
         self._shift, self._scale = float(np.mean(values)), float(np.std(values))
 
     def value(self, tokens: Sequence[int]) -> float:
@@ -43,10 +43,10 @@ class Synthetic:
         pairs = self._pairs[places[:-1], chosen[:-1], chosen[1:]][both].sum()
         return float((worth + pairs - self._shift) / self._scale)
 
-    def _drawn(self, seed: int) -> list[tuple[int, ...]]:
+    def drawn(self, number: int, seed: int) -> list[tuple[int, ...]]:
         """Return policies from the starting bias, in canonical tokens."""
         rng, drawn = random.Random(seed), []
-        for _ in range(_SAMPLE):
+        for _ in range(number):
             tokens = [
                 rng.choices(range(len(choice.values)), choice.prior)[0] for choice in self._space.choices
             ]

@@ -21,7 +21,7 @@ from autodropout.engine.reinforce_settings import ReinforceSettings
 from autodropout.engine.study import Study
 from autodropout.policy import Policy
 from contracts.searcher import batch_of, scored
-from simulated_search import SPACE, Plan, Unweighted, landscape_of, simulate
+from simulated_search import SPACE, Plan, Unweighted, by_chance, landscape_of, simulate
 from virtual import HOUR, MINUTE, Clock, Machines, VirtualCluster
 
 SMALL = Plan(trials=32, workers=8, batch=4)
@@ -117,6 +117,11 @@ def test_the_landscape_has_mean_0_and_deviation_1_under_the_starting_bias():
         values.append(landscape.value(SPACE.encode(SPACE.decode(tokens))))
     assert fmean(values) == pytest.approx(0.0, abs=0.15)
     assert pstdev(values) == pytest.approx(1.0, abs=0.1)
+
+
+def test_chance_finds_better_policies_in_more_trials():
+    few, many = (by_chance(replace(SMALL, trials=trials)) for trials in (8, 400))
+    assert few < many < 6.0
 
 
 @pytest.mark.parametrize("order", ["queues", "wait"])
