@@ -9,6 +9,7 @@ training shows is made up in both: its correlation with the worth of a full trai
 starting bias, is ``--early`` on the lowest rung and closer to 1 on the next. What misleads is structured,
 too: a second landscape, which a controller can learn as well as the first. Searches are the library's own,
 ledger and confirmation included; what counts is the worth, without noise, of the policy that it returns.
+Landscapes from 100 on: some of the library's choices were made on those before.
 """
 
 import os
@@ -28,6 +29,8 @@ from statistics import fmean, pstdev
 import record
 from autodropout.benchmark import load
 from autodropout.engine.confirm import Confirmation
+from autodropout.engine.control import request
+from autodropout.engine.events import Event, Notify, TrialFinished, TrialPromoted, unheard
 from autodropout.engine.halving import Halving
 from autodropout.engine.run import search
 from autodropout.engine.seeds import derived_seed
@@ -176,19 +179,36 @@ def run(way: Way, landscape: Landscape, trainings: int, seed: int, out: Path) ->
             Way(searcher=way.earlier), source, round(trainings * (1 - way.share)), seed + 500, out / "1"
         )
         spent, warm = cost(first), first.out
-    study = find(way, landscape, way.trials(trainings * way.share), seed, out / "2", warm)
+    study = find(way, landscape, trainings * way.share, seed, out / "2", warm)
     assert study.best is not None
     return {"worth": landscape.worth(study.best.policy), "trainings": spent + cost(study)}
 
 
 def find(
-    way: Way, landscape: Landscape, trials: int, seed: int, out: Path, warm: Path | None = None
+    way: Way, landscape: Landscape, limit: float, seed: int, out: Path, warm: Path | None = None
 ) -> Study:
-    """Run one search in this process."""
-    return search(
-        landscape.evaluate, landscape.space, trials=trials, searcher=way.searcher, executor="inline", out=out,
-        seed=seed, halving=way.halving, warm_start=warm, confirm=CONFIRM,
-    )  # fmt: skip
+    """Run one search in this process; it stops at the limit, whatever its settings foretell."""
+
+    def go(trials: int, on_event: Notify) -> Study:
+        return search(
+            landscape.evaluate, landscape.space, trials=trials, searcher=way.searcher, executor="inline",
+            out=out, seed=seed, halving=way.halving, warm_start=warm, confirm=CONFIRM, on_event=on_event,
+        )  # fmt: skip
+
+    spent = 0.0
+
+    def stop_at_the_limit(event: Event) -> None:
+        nonlocal spent
+        search_ends = isinstance(event, TrialFinished) and event.kind == "search"
+        if search_ends or isinstance(event, TrialPromoted):
+            spent += event.budget
+            if spent >= limit - 1.0:  # what runs then is the last
+                request(out, "stop")
+
+    study = go(way.trials(limit), stop_at_the_limit if way.halving else unheard)
+    if study.finished:
+        return study
+    return go(study.tally().proposed, unheard)
 
 
 def cost(study: Study) -> float:
@@ -203,17 +223,17 @@ def against(values: Sequence[float], others: Sequence[float]) -> dict[str, float
 
 
 def measure(
-    make: Callable[[int], Landscape], trainings: int, seeds: int, ways: Sequence[str]
+    make: Callable[[int], Landscape], trainings: int, first: int, seeds: int, ways: Sequence[str]
 ) -> dict[str, object]:
     """Search every way on as many landscapes; return worths, costs and differences to the plain search."""
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     began = time.perf_counter()
-    for seed in range(seeds):
+    for seed in range(first, first + seeds):
         landscape = make(seed)
         for name in ways:
             with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
                 runs[name].append(run(WAYS[name], landscape, trainings, seed, Path(folder)))
-        print(f"{seed + 1} of {seeds}: {time.perf_counter() - began:.0f} s", flush=True)
+        print(f"{seed + 1 - first} of {seeds}: {time.perf_counter() - began:.0f} s", flush=True)
     worths = {name: [found["worth"] for found in runs[name]] for name in ways}
     figures: dict[str, object] = {}
     for name in ways:
@@ -222,7 +242,7 @@ def measure(
             "worth": record.summary(worths[name], "deviations of random policies")
             | {"mean": fmean(worths[name])},
             "trainings": fmean(found["trainings"] for found in runs[name]),
-            "proposed": WAYS[name].trials(trainings * WAYS[name].share),
+            "proposed_at_most": WAYS[name].trials(trainings * WAYS[name].share),
             "against_plain": against(worths[name], worths["plain"]) if name != "plain" else None,
             "against_its_cold_twin": against(worths[name], worths[twin]) if WAYS[name].earlier else None,
         }
@@ -235,6 +255,7 @@ def main() -> None:
     parser.add_argument("--landscape", default="synthetic", help="synthetic, a released one, or its file")
     parser.add_argument("--trainings", type=int, default=128, help="compute, in full trainings")
     parser.add_argument("--seeds", type=int, default=20, help="landscapes, or seeds on a released one")
+    parser.add_argument("--first", type=int, default=100, help="number of the first landscape or seed")
     parser.add_argument("--early", type=float, default=0.7, help="correlation on the lowest rung")
     parser.add_argument("--noise", type=float, default=0.5, help="of the synthetic landscape, in deviations")
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS), help="plain is always there")
@@ -247,8 +268,14 @@ def main() -> None:
         return released(given.landscape, seed, given.early)
 
     ways = list(dict.fromkeys(["plain", *given.ways]))
-    settings = {"trainings": given.trainings, "early": given.early, "confirmation": 32, "seeds": given.seeds}
-    figures = measure(make, given.trainings, given.seeds, ways)
+    settings = {
+        "trainings": given.trainings,
+        "early": given.early,
+        "confirmation": 32,
+        "seeds": given.seeds,
+        "first": given.first,
+    }
+    figures = measure(make, given.trainings, given.first, given.seeds, ways)
     record.write(given.name or f"cheaper-{Path(given.landscape).stem}", settings | figures)
 
 

@@ -3,8 +3,10 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
+import torch
 from scipy.stats import binomtest
 
 from autodropout.engine.confirm import Confirmation
@@ -94,6 +96,15 @@ class TestLearners:
         before = sum(p.tokens[0] == 3 for p in drawn) / len(drawn)
         assert share > before + 0.3
 
+    def test_what_it_hardly_draws_itself_counts_in_full(self):
+        """Trials from far away: weighted by Eq. 3 they would not be seen."""
+        near, far = (make_searcher("reinforce", SPACE, seed=1, trials=256) for _ in range(2))
+        drawn = [p for d in range(64) for p in RandomSearcher(SPACE, seed=2).propose(d)]
+        trials = scored(drawn, [float(p.tokens[0] == 3) for p in drawn])
+        near.pretrain(trials)
+        far.pretrain([replace(trial, log_prob=trial.log_prob + 50.0) for trial in trials])
+        assert near.snapshot() == far.snapshot()
+
     def test_its_own_history_gives_nearly_the_searcher_that_made_it(self):
         """The same start and the same trials in the same order: what was learned there is learned here."""
         first = make_searcher("reinforce", SPACE, seed=1, trials=64)
@@ -104,8 +115,9 @@ class TestLearners:
             taught += scored(proposals, [float(sum(p.tokens)) for p in proposals], update=update)
             first.learn(taught[-first.batch :])
         second.pretrain(taught)
+        # Adam makes much of the last bits, in which sampling and teaching differ.
         for one, two in zip(first.controller.parameters(), second.controller.parameters(), strict=True):
-            assert one.equal(two)
+            torch.testing.assert_close(one, two, rtol=1e-2, atol=1e-3)
 
 
 class TestSearches:
@@ -114,7 +126,7 @@ class TestSearches:
         warm = find(memory_path / "warm", searcher=name, warm_start=earlier)
         cold = find(memory_path / "cold", searcher=name)
         assert snapshots(warm)[0] != snapshots(cold)[0]
-        by_hand = make_searcher(name, SPACE, seed=0, trials=24 + 24, batch=4)
+        by_hand = make_searcher(name, SPACE, seed=0, trials=24, batch=4)
         with LedgerReader.open(earlier) as reader:
             by_hand.pretrain(reader.rewarded())
         assert snapshots(warm)[0] == by_hand.snapshot()
@@ -151,7 +163,7 @@ class TestSearches:
                 proposals = source.propose(0)
                 taught += scored(proposals, [reward(p.tokens) for p in proposals], update=update)
                 source.learn(taught[-source.batch :])
-            warm = make_searcher("reinforce", PLANTED, seed=seed, trials=64 + 128)
+            warm = make_searcher("reinforce", PLANTED, seed=seed, trials=64)
             warm.pretrain(taught)
             cold = make_searcher("reinforce", PLANTED, seed=seed, trials=64)
             better += best_of(warm, reward, 64) > best_of(cold, reward, 64)

@@ -121,7 +121,7 @@ def _created(
     out: Path, asked: Asked, options: Options, build: Callable[[], Executor]
 ) -> tuple[Ledger, Searcher, Executor]:
     earlier = None if asked.warm_start is None else Earlier.read(asked.warm_start, asked.space)
-    searcher = _first(asked, options, earlier)
+    searcher = _first(asked, options)
     if earlier is not None:
         earlier.teach(searcher)
     study = StudyRecord(
@@ -146,14 +146,13 @@ def _created(
     return Ledger.create(out, study, searcher.snapshot()), searcher, executor
 
 
-def _first(asked: Asked, options: Options, earlier: Earlier | None) -> Searcher:
+def _first(asked: Asked, options: Options) -> Searcher:
     """Return the searcher before it has seen any trial."""
     searcher = asked.searcher
     if isinstance(searcher, str):
-        # What is to be learned in all sets the pace: planned for the new trials alone, a controller that
-        # learns from twice as many before them has settled before it begins.
-        trials = options.trials + (0 if earlier is None else len(earlier.trials))
-        searcher = make_searcher(searcher, asked.space, seed=asked.seed, trials=trials, batch=options.batch)
+        searcher = make_searcher(
+            searcher, asked.space, seed=asked.seed, trials=options.trials, batch=options.batch
+        )
     elif options.batch not in (None, searcher.batch):
         raise UsageError(
             f"batch is {options.batch}, but the searcher's own is {searcher.batch}; give only one"

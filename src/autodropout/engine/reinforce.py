@@ -102,20 +102,15 @@ class Reinforce:
     def pretrain(self, trials: Sequence[Scored]) -> None:
         """Learn from trials of another study, M by M in their order; what is left at the end is not used.
 
-        Each batch is one update as in ``learn``. A log-probability that is known weights its trial by
-        Eq. 3, so that a controller that was trained there is followed from its beginning. Trials without
-        one, such as those of an evolution, weigh 1: that is no estimate of a gradient any more, but
-        moves the draws towards what was good there.
+        Each batch is one update as in ``learn``, but every trial weighs 1, whatever drew it. That estimates
+        no gradient; it moves the draws towards what was good there. Eq. 3's weights do estimate one, and
+        taught next to nothing: they vanish wherever the controller does not yet draw what it is shown
+        (docs/decisions.md).
         """
         for first in range(0, len(trials) - self.batch + 1, self.batch):
             batch = trials[first : first + self.batch]
-            likely = self._log_probs(batch)
-            self.learn(
-                [
-                    replace(t, update=int(self._updates), log_prob=now if t.log_prob is None else t.log_prob)
-                    for t, now in zip(batch, likely, strict=True)
-                ]
-            )
+            likely = zip(batch, self._log_probs(batch), strict=True)
+            self.learn([replace(t, update=int(self._updates), log_prob=now) for t, now in likely])
         self._updates.zero_()
 
     def snapshot(self) -> bytes:
