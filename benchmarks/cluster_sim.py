@@ -87,6 +87,10 @@ def _path(plan: Plan, out: Path) -> Path:
     return out / f"{plan.order}-{plan.workers}-{plan.batch}-{derived_seed(repr(asdict(plan))):x}.json"
 
 
+def _without_curve(search: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in search.items() if name != "curve"}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate, and write results/cluster_sim.json."""
     parser = argparse.ArgumentParser(
@@ -102,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures: dict[str, object] = {"decisions": len(SPACE)}
     for part, plans in parts.items():
         figures[f"{part}_planned"] = len(plans)
-        figures[part] = kept(plans, given.out)
+        found = kept(plans, given.out)
+        figures[part] = found if part == "full" else [_without_curve(search) for search in found]
     chance = [by_chance(Plan(trials=SMALL, workers=1, batch=8, seed=seed)) for seed in SEEDS]
     figures["small_by_chance"] = chance
     record.write("cluster_sim", figures)

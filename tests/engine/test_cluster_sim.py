@@ -181,3 +181,17 @@ def test_no_search_is_planned_twice():
         assert len(plans) == len(set(plans))
     assert {plan.trials for plan in cluster_sim.full()} == {16_384}
     assert {plan.workers for plan in cluster_sim.full()} == {1, 8, 64, 512}
+
+
+def test_the_page_has_the_tables_of_the_committed_figures():
+    root = Path(__file__).parents[2]
+    found = json.loads((root / "benchmarks/results/cluster_sim.json").read_text(encoding="utf8"))["figures"]
+    assert len(found["full"]) == found["full_planned"]
+    assert len(found["small"]) == found["small_planned"]
+    cluster_sim_plot = pytest.importorskip(
+        "cluster_sim_plot", reason="the tables are made where matplotlib is"
+    )
+    page = (root / "docs/simulation.md").read_text(encoding="utf8")
+    tables = cluster_sim_plot.full_table(found["full"]) + cluster_sim_plot.small_table(found["small"])
+    for row in tables.splitlines():
+        assert row in page, row
