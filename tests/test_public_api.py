@@ -37,7 +37,8 @@ SIGNATURES = {
         "off=0.5"
     ),
     "Trial": (
-        "*, id, kind, tokens, policy, log_prob, seed, state, attempt, update, result, reward, error, budget=1.0"
+        "*, id, kind, tokens, policy, log_prob, seed, state, attempt, update, result, reward, error, "
+        "budget=1.0"
     ),
     "apply": "model, policy, *, existing='keep', seed=None, layouts=None",
     "augmented_dropout": "model, names, rate=0.2, backward_rate=0.0002, *, multiply=True, seed=None",
