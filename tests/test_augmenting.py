@@ -127,7 +127,8 @@ def test_names_and_globs(names, expected):
         ("body", SiteError, 'site "body" is a Sequential'),
         ("body.1", SiteError, '"body.1": ReLU is no Linear, Conv1d, Conv2d or Conv3d that runs torch\'s own'),
         ("", SiteError, '"": Net is no Linear'),
-        ("*.*.*", SiteError, "the glob '*.*.*' matches no Linear or convolution; its * stops at dots"),
+        ("*.*.*", SiteError, "the glob '*.*.*' matches no module that will do; its * stops at dots"),
+        ("body.1*", SiteError, "the glob 'body.1*' matches no module that will do; ReLU is no Linear"),
         ([], UsageError, "names is []; expected at least one name of a module"),
         ([3], UsageError, "names is [3]; expected at least one name of a module"),
         (["fc", "nowhere"], SiteError, 'the model has no module "nowhere"'),
@@ -339,6 +340,14 @@ def test_beside_a_policy():
     assert Applied.of(model) is policy
     policy.remove()
     assert {name: set(module.__dict__) for name, module in model.named_modules()} == keys
+
+
+def test_a_policy_may_be_there_first():
+    model = SmallNet()
+    policy = apply(model, Policy({"norm": ConvPattern(height=2, width=2)}))
+    dropout = augmented_dropout(model, "head", 0.5)
+    model(torch.randn(4, 2, 6, 6))
+    assert policy.silent_sites() == dropout.silent_sites() == ()
 
 
 def test_a_layer_that_never_runs_is_named():

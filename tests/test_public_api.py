@@ -12,6 +12,10 @@ import pytest
 import autodropout
 
 SIGNATURES = {
+    "AdaptiveDropout": (
+        "num_channels, rate=0.2, settings=AdaptiveSettings(least=0.0, most=0.9, momentum=0.9, "
+        "favours='important', whole=True, saved=True), *, axis=1, site=None, seed=None"
+    ),
     "Applied": "model, policy, layers, attachments, silenced, seed",
     "Confirmation": "*, top=8, seeds=4",
     "Controller": "space, *, layers=1, width=32, heads=2, prior=True, bias=True",
@@ -39,6 +43,11 @@ SIGNATURES = {
     "Trial": (
         "*, id, kind, tokens, policy, log_prob, seed, state, attempt, update, result, reward, error, "
         "budget=1.0"
+    ),
+    "adaptive_dropout": (
+        "model, names, rate=0.2, *, settings=AdaptiveSettings(least=0.0, most=0.9, momentum=0.9, "
+        "favours='important', whole=True, saved=True), refreshing=Refreshing(every=100, method='lrp'), "
+        "seed=None"
     ),
     "apply": "model, policy, *, existing='keep', seed=None, layouts=None",
     "augmented_dropout": "model, names, rate=0.2, backward_rate=0.0002, *, multiply=True, seed=None",

@@ -18,6 +18,8 @@ from autodropout.token_space import TokenSpace as TokenSpace
 if TYPE_CHECKING:
     from autodropout import baselines as baselines
     from autodropout import benchmark as benchmark
+    from autodropout.adapting import adaptive_dropout as adaptive_dropout
+    from autodropout.adaptive import AdaptiveDropout as AdaptiveDropout
     from autodropout.applying import Applied as Applied
     from autodropout.applying import apply as apply
     from autodropout.applying import match as match
@@ -43,12 +45,14 @@ __version__ = "0.1.0"
 
 _LATE_MODULES = ("baselines", "benchmark")
 _LATE = {
+    "AdaptiveDropout": "adaptive",
     "Applied": "applying",
     "Confirmation": "engine.confirm",
     "Controller": "engine.controller",
     "Halving": "engine.halving",
     "PatternDropout": "layers",
     "Study": "engine.study",
+    "adaptive_dropout": "adapting",
     "apply": "applying",
     "augmented_dropout": "augmenting",
     "backward_dropout": "augmenting",

@@ -25,6 +25,7 @@ from autodropout.pattern import Pattern, TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.probing import map_size, site_shapes
 from autodropout.site import Layout, Opening, Sequences, Site
+from autodropout.steered import Steered
 from autodropout.token_space import TokenSpace
 
 _QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
@@ -74,6 +75,7 @@ def apply(
         raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
     _check_seed(seed)
     check_model(model)
+    _check_free(model)
     matches = match(model, policy, layouts=layouts)
     for found in matches:
         _check_float(model, found.site)
@@ -183,7 +185,7 @@ def check_model(model: nn.Module) -> None:
 
     Raises:
         UsageError: It is no module.
-        ApplyError: It is compiled, wrapped or scripted, or bears a pattern.
+        ApplyError: It is compiled, wrapped or scripted.
     """
     if not isinstance(model, nn.Module):
         raise UsageError(f"the model is a {type(model).__name__}; expected a torch.nn.Module")
@@ -191,7 +193,13 @@ def check_model(model: nn.Module) -> None:
         where = f'its module "{name}"' if name else "the model"
         if state := _unfit(module):
             raise ApplyError(f"{where} is {state}")
-        if CHILD in module._modules:
+
+
+def _check_free(model: nn.Module) -> None:
+    """Refuse a model that bears a policy; other dropout may stand beside one, on other modules."""
+    for name, module in model.named_modules():
+        if not isinstance(module._modules.get(CHILD), Steered | None):
+            where = f'its module "{name}"' if name else "the model"
             raise ApplyError(f"{where} already has a pattern; remove() what was applied before")
 
 

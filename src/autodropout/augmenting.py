@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from autodropout.applied import Applied
 from autodropout.applying import check_model
-from autodropout.attach import CHILD, CONTAINERS, container_text, named_module
+from autodropout.attach import CHILD, named_module
 from autodropout.augmented.consumer import is_consumer
 from autodropout.augmented.layer import AugmentedDropout, unsupported_text
-from autodropout.choosing import glob_matches
-from autodropout.errors import ApplyError, SiteError, UsageError
+from autodropout.errors import ApplyError
+from autodropout.naming import meant
 
 CONSUMER = f"{CHILD}_consumer"
 """Reserved name of the child that a consumer receives."""
@@ -92,11 +92,7 @@ def _onto_consumers(
     model: nn.Module, names: str | Sequence[str], make: Callable[[str], AugmentedDropout]
 ) -> Applied[AugmentedDropout]:
     check_model(model)
-    chosen = [names] if isinstance(names, str) else list(names)
-    if not chosen or not all(isinstance(name, str) for name in chosen):
-        raise UsageError(f"names is {names!r}; expected at least one name of a module")
-    found = dict.fromkeys(name for key in chosen for name in _meant(model, key))
-    layers = {name: make(name) for name in found}
+    layers = {name: make(name) for name in meant(model, names, _refusal)}
     with ExitStack() as undo:
         closings = []
         for name, layer in layers.items():
@@ -106,20 +102,8 @@ def _onto_consumers(
     return Applied(model, None, layers, closings, None, next(iter(layers.values())).seed)
 
 
-def _meant(model: nn.Module, key: str) -> list[str]:
-    if "*" not in key:
-        module = named_module(model, key)
-        if isinstance(module, CONTAINERS):
-            raise SiteError(container_text(model, key))
-        if not is_consumer(module):
-            raise SiteError(f'"{key}": {unsupported_text(module)}')
-        return [key]
-    found = [
-        name for name, module in model.named_modules() if glob_matches(key, name) and is_consumer(module)
-    ]
-    if not found:
-        raise SiteError(f"the glob {key!r} matches no Linear or convolution; its * stops at dots")
-    return found
+def _refusal(module: nn.Module) -> str | None:
+    return None if is_consumer(module) else unsupported_text(module)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,187 @@
+"""Adaptive dropout onto a built model: layers on its sites, and rates refreshed while it trains."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from autodropout.adaptive import DEFAULTS, AdaptiveDropout, AdaptiveSettings
+from autodropout.applied import Applied
+from autodropout.applying import check_model
+from autodropout.attach import attach, named_module
+from autodropout.attribution import METHODS, Method, relevance
+from autodropout.errors import ApplyError, UsageError
+from autodropout.naming import meant
+
+
+class Adaptive(Applied[AdaptiveDropout]):
+    """Adaptive dropout at work on a model: a handle as ``apply`` returns it, which refreshes rates.
+
+    ``adaptive_dropout`` makes it.
+    """
+
+    _every: int = 100
+    _method: Method = "lrp"
+    _calls: int = 0
+
+    def observe(self, inputs: object, targets: Tensor) -> bool:
+        """Refresh the rates at the first call and every ``every`` calls; call it once per training step.
+
+        Args:
+            inputs: What the model is called with, such as the batch of this step.
+            targets: Its classes, see ``autodropout.relevance``.
+
+        Returns:
+            Whether rates were refreshed.
+        """
+        due = self._calls % self._every == 0
+        if due:
+            self.refresh(inputs, targets)
+        self._calls += 1
+        return due
+
+    def refresh(self, inputs: object, targets: Tensor) -> None:
+        """Set the rates by the relevance of these examples and the moving average of earlier ones.
+
+        The model runs once more, forward and backward, in evaluation mode; modes, gradients and running
+        statistics stay as they are. In data-parallel training every process calls it.
+        """
+        self._check_active()
+        found = relevance(self._model, inputs, targets, tuple(self.layers), self._method)
+        for name, layer in self.layers.items():
+            layer.observe(found[name])
+
+    def state_dict(self) -> dict[str, object]:
+        """Return what must be equal to go on, with the number of calls and every layer's averages."""
+        layers = {
+            name: {"average": layer.average.tolist(), "observed": int(layer.observed)}
+            for name, layer in self.layers.items()
+        }
+        return super().state_dict() | {"calls": self._calls, "layers": layers}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state_dict`` returned: averages and rates are those of then.
+
+        Raises:
+            ApplyError: It belongs to other sites, or is incomplete.
+        """
+        super().load_state_dict(state)
+        units = {name: len(part["average"]) for name, part in state["layers"].items()}
+        mine = {name: layer.num_channels for name, layer in self.layers.items()}
+        if units != mine:
+            raise ApplyError(f"the state is of the sites {units}, what is applied here of {mine}")
+        for name, layer in self.layers.items():
+            part = state["layers"][name]
+            layer.restore(torch.tensor(part["average"]), part["observed"])
+        self._calls = int(state["calls"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshing:
+    """When and how rates are refreshed.
+
+    Attributes:
+        every: Calls of ``Adaptive.observe`` from one refresh to the next.
+        method: Of ``autodropout.relevance``.
+
+    Raises:
+        UsageError: A value is out of range.
+    """
+
+    every: int = 100
+    method: Method = "lrp"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
+            raise UsageError(f"every is {self.every!r}; expected a whole number of at least 1")
+        if self.method not in METHODS:
+            raise UsageError(f"method is {self.method!r}; expected one of {', '.join(map(repr, METHODS))}")
+
+
+def adaptive_dropout(
+    model: nn.Module,
+    names: str | Sequence[str],
+    rate: float = 0.2,
+    *,
+    settings: AdaptiveSettings = DEFAULTS,
+    refreshing: Refreshing = Refreshing(),
+    seed: int | None = None,
+) -> Adaptive:
+    """Drop what some modules put out, each unit with a rate that follows how much it matters.
+
+    Call ``observe(inputs, targets)`` of what is returned once per training step. Parameters, ``state_dict``
+    and evaluation stay as they are; averages and rates are saved in the handle's ``state_dict``.
+
+    Args:
+        model: A classifier, not yet compiled or wrapped for parallel training.
+        names: Names or globs (whose ``*`` stops at dots) of Linear, convolution, normalisation or Embedding
+            modules whose outputs are dropped.
+        rate: Mean rate over the units of each module, which is kept.
+        settings: How rates follow relevance; ``saved`` has no meaning here.
+        refreshing: When and how rates are refreshed.
+        seed: None draws from the device's default generator; a number makes masks a pure function of
+            (seed, data-parallel rank, name, step), see ``Applied.step``.
+
+    Raises:
+        SiteError: A name matches no module, or one of another kind.
+        ApplyError: The model is compiled, wrapped or scripted, or something stands on a module already.
+        UsageError: A number is out of range, or there are no names.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+        >>> x, y = torch.randn(4, 8), torch.tensor([0, 1, 2, 0])
+        >>> with adaptive_dropout(net, "0", rate=0.3) as adaptive:
+        ...     refreshed = adaptive.observe(x, y)
+        ...     loss = nn.functional.cross_entropy(net(x), y)
+        >>> refreshed, round(adaptive.layers["0"].rates.mean().item(), 4)
+        (True, 0.3)
+    """
+    check_model(model)
+    settings = replace(settings, saved=False)
+    layers = {}
+    for name in meant(model, names, _refusal):
+        units, axis = _units(named_module(model, name)) or (0, 0)
+        layers[name] = AdaptiveDropout(units, rate, settings, axis=axis, site=name, seed=seed)
+    with ExitStack() as undo:
+        closings = []
+        for name, layer in layers.items():
+            module = named_module(model, name)
+            tensor = next(iter([*module.parameters(), *module.buffers(), *model.parameters()]), None)
+            closings.append(attach(model, name, [layer if tensor is None else layer.to(tensor.device)]))
+            undo.callback(closings[-1].close)
+        undo.pop_all()
+    adaptive = Adaptive(model, None, layers, closings, None, seed)
+    adaptive._every, adaptive._method = refreshing.every, refreshing.method
+    return adaptive
+
+
+def _refusal(module: nn.Module) -> str | None:
+    if _units(module) is not None:
+        return None
+    return (
+        f"{type(module).__name__} has no known number of units; name a Linear, convolution, normalisation or "
+        "Embedding module"
+    )
+
+
+def _units(module: nn.Module) -> tuple[int, int] | None:
+    """Return how many units a module's output has, and along which axis."""
+    match module:
+        case nn.Linear():
+            return module.out_features, -1
+        case _ConvNd():
+            return module.out_channels, 1
+        case _NormBase():
+            return module.num_features, 1
+        case nn.GroupNorm():
+            return module.num_channels, 1
+        case nn.LayerNorm() | nn.RMSNorm():
+            return int(module.normalized_shape[-1]), -1
+        case nn.Embedding():
+            return module.embedding_dim, -1
+    return None

@@ -1,0 +1,249 @@
+import copy
+import os
+import pickle
+import re
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from autodropout.adapting import Adaptive, Refreshing, adaptive_dropout
+from autodropout.adaptive import AdaptiveSettings, adaptive_rates
+from autodropout.applied import Applied
+from autodropout.applying import apply
+from autodropout.attribution import relevance
+from autodropout.errors import ApplyError, SiteError, UsageError
+from autodropout.monte_carlo import mc
+from autodropout.pattern import ConvPattern
+from autodropout.policy import Policy
+from nets import SmallNet
+
+SITES = ("norm", "blocks.0.bn", "blocks.1.bn")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def batch(n=6):
+    return torch.randn(n, 2, 6, 6), torch.randint(3, (n,))
+
+
+def rates(adaptive):
+    return {name: layer.rates.tolist() for name, layer in adaptive.layers.items()}
+
+
+def test_refreshing_sets_rates_by_relevance():
+    model, (x, y) = SmallNet(), batch()
+    model(x)
+    adaptive = adaptive_dropout(model, SITES, 0.3)
+    adaptive.refresh(x, y)
+    for name, r in relevance(model, x, y, SITES).items():
+        torch.testing.assert_close(adaptive.layers[name].rates, adaptive_rates(r, 0.3).float())
+        assert adaptive.layers[name].rates.std() > 0
+
+
+def test_rates_are_refreshed_now_and_then():
+    adaptive = adaptive_dropout(SmallNet(), "norm", refreshing=Refreshing(every=3))
+    assert [adaptive.observe(*batch()) for _ in range(7)] == [True, False, False, True, False, False, True]
+    assert adaptive.layers["norm"].observed == 3
+
+
+def test_a_model_trains_with_it():
+    model, (x, y) = SmallNet(), batch(32)
+    adaptive = adaptive_dropout(model, SITES, 0.2, refreshing=Refreshing(every=5))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    losses = []
+    for _ in range(30):
+        adaptive.observe(x, y)
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert adaptive.silent_sites() == ()
+    assert all(sum(r) / len(r) == pytest.approx(0.2) for r in rates(adaptive).values())
+
+
+def test_the_other_direction_and_the_other_method():
+    model, (x, y) = SmallNet(), batch()
+    handles = {}
+    for favours in ("important", "unimportant"):
+        with adaptive_dropout(
+            model,
+            "norm",
+            0.2,
+            settings=AdaptiveSettings(favours=favours),
+            refreshing=Refreshing(method="gradient"),
+        ) as adaptive:
+            adaptive.refresh(x, y)
+            handles[favours] = adaptive.layers["norm"].rates
+    r = relevance(model, x, y, ["norm"], "gradient")["norm"]
+    assert handles["important"].argmin() == r.argmax() == handles["unimportant"].argmax()
+
+
+def test_remove_gives_the_model_back():
+    model, (x, y) = SmallNet(), batch()
+    before = {name: set(module.__dict__) for name, module in model.named_modules()}
+    children = {name: set(module._modules) for name, module in model.named_modules()}
+    keys = list(model.state_dict())
+    adaptive = adaptive_dropout(model, SITES)
+    adaptive.observe(x, y)
+    assert list(model.state_dict()) == keys
+    assert isinstance(Applied.of(model), Adaptive)
+    with adaptive.disabled():
+        assert torch.equal(model.norm(x[:, :1].expand(-1, 4, -1, -1)).eq(0).any(), torch.tensor(False))
+    adaptive.remove()
+    assert {name: set(module.__dict__) for name, module in model.named_modules()} == before
+    assert {name: set(module._modules) for name, module in model.named_modules()} == children
+    with pytest.raises(ApplyError, match="was removed"):
+        adaptive.refresh(x, y)
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_carry_their_own(way):
+    model, (x, y) = SmallNet(), batch()
+    adaptive = adaptive_dropout(model, SITES, 0.3, refreshing=Refreshing(every=2))
+    adaptive.observe(x, y)
+    twin = Applied.of(way(model))
+    assert rates(twin) == rates(adaptive)
+    before = rates(adaptive)
+    assert [twin.observe(x, y), twin.observe(*batch())] == [False, True]
+    assert rates(adaptive) == before != rates(twin)
+
+
+def test_the_handle_s_state_goes_on():
+    runs = [
+        adaptive_dropout(SmallNet(), SITES, 0.3, refreshing=Refreshing(every=2), seed=1) for _ in range(2)
+    ]
+    first, second = runs
+    for _ in range(3):
+        first.observe(*batch())
+    second.load_state_dict(first.state_dict())
+    assert rates(second) == rates(first)
+    assert second.state_dict() == first.state_dict()
+    assert [run.observe(*batch()) for run in runs] == [False, False]
+    with pytest.raises(ApplyError, match=r"the state is of the sites \{'norm': 4\}, what is applied here of"):
+        second.load_state_dict(adaptive_dropout(SmallNet(), "norm", seed=1).state_dict())
+    with pytest.raises(ApplyError, match="the state lacks"):
+        second.load_state_dict({})
+
+
+def test_beside_a_policy_on_other_modules():
+    for policy_first in (True, False):
+        model, (x, y) = SmallNet(), batch()
+        policy = Policy({"norm": ConvPattern(height=2, width=2)})
+        if policy_first:
+            apply(model, policy)
+        adaptive = adaptive_dropout(model, "blocks.*.bn")
+        applied = Applied.of(model) if policy_first else apply(model, policy)
+        assert applied.policy == policy
+        adaptive.observe(x, y)
+        model(x)
+        assert applied.silent_sites() == adaptive.silent_sites() == ()
+        adaptive.remove()
+        applied.remove()
+        assert Applied.of(model) is None
+
+
+def test_one_module_takes_one():
+    model = SmallNet()
+    adaptive_dropout(model, "norm")
+    with pytest.raises(ApplyError, match='site "norm" already has a pattern'):
+        adaptive_dropout(model, ["blocks.0.bn", "norm"])
+    assert "_autodropout" not in model.blocks[0].bn._modules
+    with pytest.raises(ApplyError, match='site "norm" already has a pattern'):
+        apply(model, Policy({"norm": ConvPattern(height=2, width=2)}))
+
+
+def test_monte_carlo_passes_drop():
+    model, x = SmallNet().eval(), batch()[0]
+    model.dropout.p = 0.0
+    adaptive_dropout(model, SITES, 0.5, seed=3)
+    statistics = model.norm.running_mean.clone()
+    assert (mc(model, x, 10).spread > 0).any()
+    assert torch.equal(model.norm.running_mean, statistics)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.Linear(3, 5), (2, 7, 3)),
+        (nn.Conv1d(3, 5, 1), (2, 3, 7)),
+        (nn.BatchNorm1d(3), (2, 3)),
+        (nn.GroupNorm(1, 3), (2, 3, 4)),
+        (nn.LayerNorm(3), (2, 7, 3)),
+        (nn.RMSNorm(3), (2, 7, 3)),
+    ],
+)
+def test_units_of_known_modules(module, shape):
+    net = nn.Sequential(module)
+    adaptive = adaptive_dropout(net, "0", 0.5)
+    out = net(torch.randn(shape))
+    assert out.shape[adaptive.layers["0"].axis] == adaptive.layers["0"].num_channels
+
+
+def test_embeddings():
+    net = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 3))
+    adaptive = adaptive_dropout(net, "*", refreshing=Refreshing(every=1))
+    assert adaptive.observe(torch.randint(9, (2, 5)), torch.randint(3, (2, 5)))
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "text"),
+    [
+        ("dropout", SiteError, '"dropout": Dropout has no known number of units; name a Linear'),
+        ("blocks", SiteError, 'site "blocks" is a Sequential'),
+        ("nowhere", SiteError, 'the model has no module "nowhere"'),
+        ("*.x", SiteError, "the glob '*.x' matches no module that will do"),
+        ([], UsageError, "names is []"),
+    ],
+)
+def test_names_are_checked(names, error, text):
+    with pytest.raises(error, match=re.escape(text)):
+        adaptive_dropout(SmallNet(), names)
+
+
+def test_settings_are_checked():
+    with pytest.raises(UsageError, match="every is 0; expected a whole number of at least 1"):
+        Refreshing(every=0)
+    with pytest.raises(UsageError, match="method is 'lime'; expected one of 'lrp', 'gradient'"):
+        Refreshing(method="lime")
+    with pytest.raises(UsageError, match="rate is 1"):
+        adaptive_dropout(SmallNet(), "norm", 1.0)
+
+
+def replica(rank: int, folder: str) -> None:
+    """One of two data-parallel processes: refresh on examples of its own, write down the rates."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    )
+    torch.manual_seed(0)
+    model = SmallNet()
+    adaptive = adaptive_dropout(model, "norm", 0.3)
+    parallel = nn.parallel.DistributedDataParallel(model)
+    torch.manual_seed(rank + 1)
+    x, y = batch()
+    alone = relevance(model, x, y, ["norm"])["norm"]
+    adaptive.observe(x, y)
+    F.cross_entropy(parallel(x), y).backward()
+    torch.save([alone, adaptive.layers["norm"].average, adaptive.layers["norm"].rates], f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo over a file")
+def test_two_data_parallel_replicas_share_their_relevance(tmp_path):
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    torch.multiprocessing.spawn(replica, args=(str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert not torch.equal(first[0], second[0])
+    torch.testing.assert_close(first[1], (first[0] + second[0]) / 2)
+    assert torch.equal(first[1], second[1])
+    assert torch.equal(first[2], second[2])
