@@ -11,6 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
+import chaos_table
 from autodropout.policy import Policy
 from autodropout.report.html import page
 from autodropout.report.record import read_record
@@ -156,3 +157,12 @@ def test_exhausting_memory_takes_none(tmp_path):
 def _resident():
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_the_page_has_the_table_of_the_committed_figures():
+    root = Path(__file__).parents[2]
+    page_text = (root / "docs/faults.md").read_text(encoding="utf8")
+    torments = [chaos_table.found(executor) for executor in chaos_table.EXECUTORS]
+    assert chaos_table.table(torments) in page_text
+    assert [torment["kills"] for torment in torments] == [100, 100]
+    assert {kind for torment in torments for kind in torment["misbehaved"]} == set(KINDS)
