@@ -231,6 +231,10 @@ def adaptive_rates(relevance: Tensor, rate: float, settings: AdaptiveSettings = 
         return torch.full_like(r, rate)
     r = r / largest
     factor = 1.0 - r if settings.favours == "important" else r
+    factor = torch.where(factor < 1e-9, 0.0, factor)  # beyond that, no scale a could tell them from 0
+
+    if rate == settings.least:
+        return torch.full_like(r, rate)
 
     def rates(a: float) -> Tensor:
         return (a * factor).clamp(settings.least, settings.most)
