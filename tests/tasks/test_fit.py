@@ -242,3 +242,21 @@ def test_schedules():
 def test_an_endless_stream_of_batches_will_do():
     model = net()
     assert fit(model, sgd(model), cosine, repeat(batches(1)[0]), FitSettings(steps=5)).steps == 5
+
+
+def test_an_objective_takes_the_place_of_the_loss():
+    plain, own, calls = net(), net(), []
+
+    def objective(model, inputs, targets):
+        calls.append((model is own, model.training))
+        return F.cross_entropy(model(inputs), targets)
+
+    figures = [
+        fit(model, sgd(model), cosine, batches(4), FitSettings(steps=4, objective=chosen)).loss
+        for model, chosen in ((plain, None), (own, objective))
+    ]
+    assert figures[0] == figures[1]
+    assert calls == [(True, True)] * 4
+    doubled = net()
+    twice = FitSettings(steps=4, objective=lambda *args: 2 * objective(*args))
+    assert fit(doubled, sgd(doubled), cosine, batches(4), twice).loss != figures[0]

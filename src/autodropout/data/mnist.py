@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autodropout.data.ptb import VARIABLE, data_folder
+from autodropout.data.files import VARIABLE, data_folder
 from autodropout.data.splits import Examples, Splits
 from autodropout.errors import DataError, UsageError
 

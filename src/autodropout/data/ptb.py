@@ -1,15 +1,12 @@
 """Penn Treebank, word level: the Wall Street Journal in Mikolov's lower-cased form of 10,000 words."""
 
-import hashlib
-import os
 from functools import lru_cache
 from pathlib import Path
 
-from autodropout.data.text import END, Corpus, CorpusSize, numbered
-from autodropout.errors import DataError
-
-VARIABLE = "AUTODROPOUT_DATA"
-"""Environment variable that names the folder of data sets."""
+from autodropout.data.files import VARIABLE as VARIABLE
+from autodropout.data.files import Published
+from autodropout.data.files import data_folder as data_folder
+from autodropout.data.text import Corpus, CorpusSize, numbered, words_of
 
 SOURCE = "https://github.com/tomsercu/lstm/tree/master/data"
 
@@ -20,13 +17,20 @@ _CHECKSUMS = {
 }
 
 
-def data_folder(folder: str | None = None) -> Path:
-    """Return the folder of data sets: the one given, or the environment's.
+WHOLE_PTB = CorpusSize(vocabulary=10_000, train=929_589, validation=73_760, test=82_430)
+"""All of it, over its full vocabulary."""
+
+
+def check_ptb(folder: str | None = None) -> None:
+    """Look for the three files without making numbers of their words.
 
     Args:
-        folder: None stands for what the variable ``AUTODROPOUT_DATA`` says, ``data`` where it is not set.
+        folder: Folder of data sets, see ``data_folder``.
+
+    Raises:
+        DataError: A file is missing or damaged.
     """
-    return Path(folder or os.environ.get(VARIABLE) or "data")
+    _published().read(data_folder(folder))
 
 
 def load_ptb(folder: str | None = None, size: CorpusSize | None = None) -> Corpus:
@@ -42,27 +46,19 @@ def load_ptb(folder: str | None = None, size: CorpusSize | None = None) -> Corpu
     Raises:
         DataError: A file is missing or damaged, or the text is shorter than asked for.
     """
-    return _load(data_folder(folder).absolute() / "ptb", size or CorpusSize())
+    return _load(data_folder(folder).absolute(), size or CorpusSize())
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, size: CorpusSize) -> Corpus:
-    train, validation, test = (_words(folder / name) for name in _CHECKSUMS)
+def _load(data: Path, size: CorpusSize) -> Corpus:
+    train, validation, test = map(words_of, _published().texts(data))
     return numbered(train, validation, test, size)
 
 
-def _words(file: Path) -> list[str]:
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"Penn Treebank is not at {file} ({error.strerror}); download {', '.join(_CHECKSUMS)} from "
-            f"{SOURCE} into a folder ptb/, and name the folder that holds ptb/ by --data or by the "
-            f"environment variable {VARIABLE}"
-        ) from error
-    if hashlib.sha256(content).hexdigest() != _CHECKSUMS[file.name]:
-        raise DataError(
-            f"{file} is not the Penn Treebank file of that name: its SHA-256 is not "
-            f"{_CHECKSUMS[file.name][:12]}...; download it again from {SOURCE}"
-        )
-    return content.decode().replace("\n", f" {END} ").split()
+def _published() -> Published:
+    return Published(
+        title="Penn Treebank",
+        folder="ptb",
+        checksums=_CHECKSUMS,
+        advice=f"{', '.join(_CHECKSUMS)} from {SOURCE}",
+    )

@@ -59,6 +59,11 @@ class CorpusSize:
                 raise UsageError(f"{name} is {getattr(self, name)!r}; expected at least 2")
 
 
+def words_of(text: str) -> list[str]:
+    """Return the words between blanks, ``<eos>`` at the end of each line, empty lines included."""
+    return text.replace("\n", f" {END} ").split()
+
+
 def numbered(
     train: Sequence[str], validation: Sequence[str], test: Sequence[str], size: CorpusSize
 ) -> Corpus:

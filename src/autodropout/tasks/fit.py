@@ -15,6 +15,9 @@ from autodropout.errors import UsageError
 Schedule = Callable[[float], float]
 """Progress of training, 0 at the first step and below 1, to a factor on every learning rate."""
 
+Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""(model, inputs, targets) to the scalar that a step minimises."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitSettings:
@@ -25,6 +28,8 @@ class FitSettings:
         measure: Called with the model in eval mode and without gradients; its figures make the curve.
         measurements: Points on the curve, evenly spread, the last one after the last step.
         loss: (outputs, targets) to a scalar.
+        objective: Takes the place of ``loss`` and calls the model itself, such as with a memory, or twice;
+            None is loss(model(inputs), targets).
         device: Where model and batches are put, such as ``"cpu"`` or ``"cuda:1"``.
         bf16: Run forward passes under bfloat16 autocast.
         clip_norm: Largest norm of the gradient over all parameters; None leaves it alone.
@@ -37,6 +42,7 @@ class FitSettings:
     measure: Callable[[nn.Module], float] | None = None
     measurements: int = 1
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    objective: Objective | None = None
     device: str = "cpu"
     bf16: bool = False
     clip_norm: float | None = None
@@ -175,7 +181,7 @@ class _Loop:
         self.model.train()
         inputs, targets = (part.to(self.device, non_blocking=True) for part in (inputs, targets))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            loss = self.settings.loss(self.model(inputs), targets)
+            loss = self._loss(inputs, targets)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_norm is not None:
@@ -183,6 +189,11 @@ class _Loop:
         self.optimiser.step()
         self.total += loss.detach()
         self.since += 1
+
+    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        if self.settings.objective is not None:
+            return self.settings.objective(self.model, inputs, targets)
+        return self.settings.loss(self.model(inputs), targets)
 
     def look(self, steps: int) -> bool:
         """Check the loss and measure where it is time to; return whether to go on."""

@@ -1,0 +1,89 @@
+"""Files of a published data set: where they are looked for, and whether they are the right ones."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autodropout.errors import DataError
+
+VARIABLE = "AUTODROPOUT_DATA"
+"""Environment variable that names the folder of data sets."""
+
+
+def data_folder(folder: str | None = None) -> Path:
+    """Return the folder of data sets: the one given, or the environment's.
+
+    Args:
+        folder: None stands for what the variable ``AUTODROPOUT_DATA`` says, ``data`` where it is not set.
+    """
+    return Path(folder or os.environ.get(VARIABLE) or "data")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """The files of a data set.
+
+    Attributes:
+        title: What people call it.
+        folder: Subfolder of the folder of data sets.
+        checksums: SHA-256 of each file by its name.
+        advice: Where to download what, the end of a sentence that begins with "download".
+    """
+
+    title: str
+    folder: str
+    checksums: Mapping[str, str]
+    advice: str
+
+    def read(self, data: Path) -> tuple[bytes, ...]:
+        """Return the content of each file.
+
+        Args:
+            data: The folder of data sets.
+
+        Raises:
+            DataError: A file is missing or another one.
+        """
+        return tuple(self._content(data.absolute() / self.folder / name) for name in self.checksums)
+
+    def texts(self, data: Path) -> tuple[str, ...]:
+        """Return the content of each file as text.
+
+        Args:
+            data: The folder of data sets.
+
+        Raises:
+            DataError: A file is missing, another one, or not in UTF-8.
+        """
+        return tuple(
+            _decoded(content, data / self.folder / name)
+            for name, content in zip(self.checksums, self.read(data), strict=True)
+        )
+
+    def _content(self, file: Path) -> bytes:
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{self.title} is not at {file} ({error.strerror}); download {self.advice} into a folder "
+                f"{self.folder}/, and name the folder that holds {self.folder}/ by --data or by the "
+                f"environment variable {VARIABLE}"
+            ) from error
+        expected = self.checksums[file.name]
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise DataError(
+                f"{file} is not the {self.title} file of that name: its SHA-256 is not {expected[:12]}...; "
+                f"download {self.advice} again"
+            )
+        return content
+
+
+def _decoded(content: bytes, file: Path) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file} is no UTF-8 at byte {error.start} ({error.reason}); store it in this encoding"
+        ) from error
