@@ -1,11 +1,12 @@
-"""The landscape of a task: policies by chance, from the starting bias, of searches, and set by hand.
+"""The landscape of a task: policies set by hand, by chance, from the starting bias, and of searches.
 
     AUTODROPOUT_DATA=... python experiments/landscape.py --workers 2
 
-1,536 trainings of ptb-small; 200 settings of single roles, the best eight of them on four more seeds; then
-two more seeds for a tenth of all: about five hours of core time at eight seconds each. It may be stopped at
-any moment; the same command goes on. Each part is a study of its own below the directory, so that
-autodropout report and export read it, too.
+200 settings of single roles, the best eight of them on four more seeds; 240 policies from the starting bias;
+three searches of 128 trials each by chance, by REINFORCE and by evolution, which end as a user's search ends;
+then two more seeds for a tenth of all: about 2,200 trainings of five seconds of one core. It may be stopped
+at any moment; the same command goes on, and --parts runs some parts only. Each part is a study of its own in
+results/TASK/studies, so that autodropout report and export read it, too.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from autodropout.engine.confirm import Confirmation
 from autodropout.engine.options import ExecutorName
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
-from autodropout.errors import DataError
+from autodropout.errors import DataError, UsageError
 from autodropout.pattern import TokenPattern
 from autodropout.policy import Policy
 from autodropout.result import Trial
@@ -31,18 +32,44 @@ from autodropout.tasks.ptb_small import PtbSmall
 from autodropout.tasks.pydoc_lm import PydocLm
 from autodropout.token_space import TokenSpace
 
-OUT = Path("runs/landscape")
+RESULTS = Path(__file__).parents[1] / "results"
 TASKS = {task.name: task for task in (PtbSmall(), PydocLm())}
-PARTS: Mapping[str, int] = {
-    "random-biased": 400,
-    "random": 400,
-    "reinforce": 256,
-    "evolution": 256,
-    "tpe": 128,
-    "categorical": 64,
-    "knobs": 32,
-}
-"""Searcher and trials of each part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One study of the landscape.
+
+    Attributes:
+        name: Of its directory.
+        searcher: Word for who searches.
+        trials: Search trials.
+        seed: Of the study; parts of one seed train on the same seeds.
+        confirm: How it ends; None does not confirm.
+    """
+
+    name: str
+    searcher: str
+    trials: int
+    seed: int
+    confirm: Confirmation | None = None
+
+
+def _searches(searcher: str) -> tuple[Part, ...]:
+    return tuple(
+        Part(name=f"{searcher}-{seed}", searcher=searcher, trials=128, seed=seed, confirm=Confirmation())
+        for seed in (1, 2, 3)
+    )
+
+
+HAND, REPEATS = "hand", "repeats"
+PARTS = (
+    Part(name="random-biased", searcher="random-biased", trials=240, seed=0),
+    *_searches("random"),
+    *_searches("reinforce"),
+    *_searches("evolution"),
+)
+"""What is searched, between what is set by hand and the repeats."""
 
 WAYS = ((1, False, False), (1, False, True), (4, True, False), (4, True, True), ("whole", True, False))
 """Size, share_t and share_c of what is swept by hand: units, words, blocks, spans, whole sequences."""
@@ -104,30 +131,50 @@ class How:
     executor: ExecutorName = "local"
 
 
-def run(task: PtbSmall | PydocLm, out: Path, how: How, parts: Mapping[str, int] = PARTS) -> list[Study]:
-    """Run what is left of all parts, then of the repeats; return their studies.
+def run(
+    task: PtbSmall | PydocLm,
+    out: Path,
+    how: How,
+    parts: Sequence[Part] = PARTS,
+    only: Sequence[str] | None = None,
+) -> list[Study]:
+    """Run what is left of all parts, then of the repeats; return the studies that were gone on with.
 
     Args:
         task: What is trained.
         out: Directory with one study per part.
         how: How to run the trials.
-        parts: Trials by searcher.
+        parts: What is searched.
+        only: Names of the parts to run; None for all. The repeats need all others.
 
     Raises:
         DataError: The task's data are missing.
+        UsageError: The repeats come before the rest.
     """
     if missing := task.missing():
         raise DataError(missing)
-    studies = []
-    searchers: list[tuple[str | Listed, int]] = list(parts.items())
     hand = by_hand(task.space())
-    for seed, (searcher, trials) in enumerate([*searchers, (hand, hand.batch)]):
-        studies.append(_study(task, out, how, searcher, trials, seed))
+    every = {HAND: Part(name=HAND, searcher=HAND, trials=hand.batch, seed=0, confirm=Confirmation())}
+    every |= {part.name: part for part in parts}
+    studies = []
+    for name in every if only is None else [name for name in every if name in only]:
+        studies.append(_study(task, out, how, every[name], hand if name == HAND else None))
         if not studies[-1].finished:  # somebody asked it to stop
             return studies
-    tokens = [trial.tokens for study in studies for trial in _searched(study) if trial.result is not None]
-    repeats = Listed(name="repeats", listed=tuple(tokens[::EVERY] * SEEDS))
-    return [*studies, _study(task, out, how, repeats, repeats.batch, len(studies))]
+    if only is not None and REPEATS not in only:
+        return studies
+    listed = Listed(name=REPEATS, listed=tuple(_tenth(out, list(every)) * SEEDS))
+    part = Part(name=REPEATS, searcher=REPEATS, trials=listed.batch, seed=4)
+    return [*studies, _study(task, out, how, part, listed)]
+
+
+def _tenth(out: Path, names: Sequence[str]) -> list[tuple[int, ...]]:
+    """Return what every tenth trial of the parts tried."""
+    ran = [Study(out / name) for name in names if (out / name).is_dir()]
+    if left := [name for name in names if name not in {study.out.name for study in ran if study.finished}]:
+        raise UsageError(f"the repeats are of all other parts; {', '.join(left)} must be finished first")
+    tokens = [trial.tokens for study in ran for trial in _searched(study) if trial.result is not None]
+    return tokens[::EVERY]
 
 
 def _searched(study: Study) -> list[Trial]:
@@ -145,23 +192,20 @@ def by_hand(space: TokenSpace) -> Listed:
     return Listed(name="hand", listed=tuple(space.encode(policy) for policy in (Policy({}), *alone)))
 
 
-def _study(
-    task: PtbSmall | PydocLm, parent: Path, how: How, searcher: str | Listed, trials: int, seed: int
-) -> Study:
-    name = searcher if isinstance(searcher, str) else searcher.name
-    out, confirm = parent / name, Confirmation() if name == "hand" else Confirmation(top=0)
-    with Watch(Console(highlight=False), f"{task.name}: {trials} trials in {out}") as watch:
+def _study(task: PtbSmall | PydocLm, parent: Path, how: How, part: Part, listed: Listed | None) -> Study:
+    out = parent / part.name
+    with Watch(Console(highlight=False), f"{task.name}: {part.trials} trials in {out}") as watch:
         return search(
             task.evaluate,
             task.space(),
-            trials=trials,
-            searcher=searcher,
+            trials=part.trials,
+            searcher=listed or part.searcher,
             workers=how.workers,
             executor=how.executor,
             out=out,
-            seed=seed,
+            seed=part.seed,
             floor=task.floor,
-            confirm=confirm,
+            confirm=part.confirm or Confirmation(top=0),
             task=task.key,
             on_event=watch,
         )
@@ -170,13 +214,16 @@ def _study(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", choices=TASKS, default="ptb-small", help="what is trained")
-    parser.add_argument("--out", type=Path, default=OUT, help="directory of the studies")
+    parser.add_argument("--out", type=Path, help="directory of the studies")
+    names = [HAND, *(part.name for part in PARTS), REPEATS]
+    parser.add_argument("--parts", nargs="+", choices=names, help="run these only")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     given = parser.parse_args()
     try:
-        studies = run(TASKS[given.task], given.out, How(workers=given.workers))
+        out = given.out or RESULTS / given.task / "studies"
+        studies = run(TASKS[given.task], out, How(workers=given.workers), only=given.parts)
     except KeyboardInterrupt:
         sys.exit("Stopped; nothing is lost. The same command goes on.")
-    except DataError as error:
+    except (DataError, UsageError) as error:
         sys.exit(f"error: {error}")
     sys.exit(0 if all(study.finished for study in studies) else 1)

@@ -7,7 +7,7 @@ import pytest
 
 from autodropout.data.text import CorpusSize
 from autodropout.engine.study import Study
-from autodropout.errors import DataError
+from autodropout.errors import DataError, UsageError
 from autodropout.tasks.ptb_small import PtbSmall
 from autodropout.tasks.pydoc_lm import PydocLm
 
@@ -18,7 +18,6 @@ landscape = importlib.util.module_from_spec(SPEC)
 
 SIZE = CorpusSize(vocabulary=50, train=800, validation=400, test=400)
 SHORT = PydocLm(recipe=replace(PydocLm().recipe, size=SIZE, steps=2, width=16, heads=2, measurements=1))
-PARTS = {"random": 14, "evolution": 8}
 FEW = 3
 
 
@@ -31,7 +30,8 @@ def loaded():
 
 
 def test_there_are_enough_trials():
-    assert sum(landscape.PARTS.values()) >= 1500
+    by_hand = landscape.by_hand(SHORT.space()).batch
+    assert by_hand + sum(part.trials for part in landscape.PARTS) >= 1500
 
 
 def test_by_hand_are_all_ways_and_rates_of_every_single_role():
@@ -42,14 +42,21 @@ def test_by_hand_are_all_ways_and_rates_of_every_single_role():
     assert sorted({len([p for p in policy.sites.values() if not p.off]) for policy in policies}) == [0, 1]
 
 
-def test_it_runs_all_parts_repeats_a_tenth_and_goes_on_where_it_was(tmp_path, monkeypatch):
+def few_parts(monkeypatch):
     few = landscape.Listed(name="hand", listed=landscape.by_hand(SHORT.space()).listed[:FEW])
     monkeypatch.setattr(landscape, "by_hand", lambda space: few)
-    inline = landscape.How(executor="inline")
-    studies = landscape.run(SHORT, tmp_path, inline, PARTS)
+    return [
+        landscape.Part(name=name, searcher=name, trials=trials, seed=1)
+        for name, trials in (("random", 14), ("evolution", 8))
+    ]
+
+
+def test_it_runs_all_parts_repeats_a_tenth_and_goes_on_where_it_was(tmp_path, monkeypatch):
+    parts, inline = few_parts(monkeypatch), landscape.How(executor="inline")
+    studies = landscape.run(SHORT, tmp_path, inline, parts)
     searched = [[trial for trial in study.trials if trial.kind == "search"] for study in studies]
-    assert list(map(len, searched)) == [14, 8, 3, 6]
-    assert [len(study.confirmed) for study in studies] == [0, 0, 3, 0]
+    assert list(map(len, searched)) == [3, 14, 8, 6]
+    assert [len(study.confirmed) for study in studies] == [3, 0, 0, 0]
     originals = [trial for trials in searched[:3] for trial in trials][::10]
     repeated = searched[3]
     assert [t.tokens for t in repeated] == [t.tokens for t in originals] * 2
@@ -57,9 +64,17 @@ def test_it_runs_all_parts_repeats_a_tenth_and_goes_on_where_it_was(tmp_path, mo
     assert len(seeds) == 9  # three policies, each on three seeds
     assert {study.task for study in studies} == {SHORT.key}
     trained = [study.timings for study in studies]
-    again = landscape.run(SHORT, tmp_path, inline, PARTS)
+    again = landscape.run(SHORT, tmp_path, inline, parts)
     assert [study.timings for study in again] == trained  # nothing ran twice
     assert Study(tmp_path / "repeats").record.searcher == "repeats"
+
+
+def test_some_parts_only_and_the_repeats_last(tmp_path, monkeypatch):
+    parts, inline = few_parts(monkeypatch), landscape.How(executor="inline")
+    (study,) = landscape.run(SHORT, tmp_path, inline, parts, only=["random"])
+    assert study.out.name == "random"
+    with pytest.raises(UsageError, match="hand, evolution must be finished first"):
+        landscape.run(SHORT, tmp_path, inline, parts, only=["repeats"])
 
 
 def test_missing_data_are_said_before_anything_runs(tmp_path):

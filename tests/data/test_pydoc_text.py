@@ -18,7 +18,7 @@ def test_the_version_is_pythons():
 def test_this_python_has_enough_text():
     corpus = load_pydoc(SIZE)
     assert [len(part) for part in (corpus.train, corpus.validation, corpus.test)] == [20_000, 16_000, 16_000]
-    assert len(corpus.vocabulary) == 1000
+    assert len(corpus.vocabulary) == 500
     assert {"python", "the", END, UNKNOWN} <= set(corpus.vocabulary)
     unknown = (corpus.validation == corpus.vocabulary.index(UNKNOWN)).float().mean()
     assert 0.0 < unknown < 0.25

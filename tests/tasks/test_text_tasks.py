@@ -57,9 +57,9 @@ def test_both_share_one_recipe():
     ptb, pydoc = task_named("ptb-small"), task_named("pydoc-lm")
     assert replace(pydoc.recipe, size=ptb.recipe.size) == ptb.recipe
     for task in (ptb, pydoc):
-        assert task.floor == 80 / 1000
+        assert task.floor == 80 / 500
         assert tuple(task.space().sites) == ROLES
-        assert task.model()(torch.zeros(1, 32, dtype=torch.int64)).shape == (1, 32, 1000)
+        assert task.model()(torch.zeros(1, 32, dtype=torch.int64)).shape == (1, 32, 500)
 
 
 def test_keys():

@@ -48,10 +48,10 @@ class CorpusSize:
         UsageError: A size is below 2.
     """
 
-    vocabulary: int = 1000
-    train: int = 24_000
-    validation: int = 20_000
-    test: int = 20_000
+    vocabulary: int = 500
+    train: int = 12_000
+    validation: int = 10_000
+    test: int = 10_000
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "train", "validation", "test"):

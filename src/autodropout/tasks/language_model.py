@@ -50,15 +50,15 @@ class LanguageModelRecipe:
     size: CorpusSize = _SIZE
     context: int = 32
     layers: int = 1
-    width: int = 96
+    width: int = 64
     heads: int = 4
-    steps: int = 800
+    steps: int = 500
     batch_size: int = 10
     learning_rate: float = 1e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip_norm: float = 1.0
-    measurements: int = 4
+    measurements: int = 2
 
     @property
     def floor(self) -> float:

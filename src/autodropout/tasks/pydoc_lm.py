@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from autodropout.applying import apply
 from autodropout.data.pydoc_text import VERSION, load_pydoc
-from autodropout.data.text import CorpusSize
 from autodropout.errors import DataError
 from autodropout.models.decoder import Decoder
 from autodropout.policy import Policy
@@ -16,7 +15,7 @@ from autodropout.tasks.language_model import LanguageModelRecipe
 from autodropout.tasks.token_baselines import token_baselines
 from autodropout.token_space import TokenSpace
 
-_RECIPE = LanguageModelRecipe(size=CorpusSize(validation=16_000, test=16_000))
+_RECIPE = LanguageModelRecipe()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class PydocLm:
     name: ClassVar[str] = "pydoc-lm"
     summary: ClassVar[str] = f"help texts of Python {VERSION}, small Transformer, 80 / validation perplexity"
     needs: ClassVar[str] = f"pydoc_data.topics inside Python {VERSION} (no download)"
-    seconds: ClassVar[float] = 7.0
+    seconds: ClassVar[float] = 5.0
     budget: ClassVar[Budget] = Budget(trials=128, batch=8, confirm_top=8, confirm_seeds=4)
     baselines: ClassVar[tuple[Baseline, ...]] = token_baselines()
 
