@@ -1,0 +1,1 @@
+"""Regularisers that act on batches, hidden states and weights: what a policy is compared with."""
