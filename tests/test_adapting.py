@@ -135,31 +135,46 @@ def test_the_handle_s_state_goes_on():
         second.load_state_dict({})
 
 
-def test_beside_a_policy_on_other_modules():
-    for policy_first in (True, False):
-        model, (x, y) = SmallNet(), batch()
-        policy = Policy({"norm": ConvPattern(height=2, width=2)})
+@pytest.mark.parametrize("names", ["blocks.*.bn", ["norm", "blocks.1.bn"]])
+@pytest.mark.parametrize("policy_first", [True, False])
+def test_beside_a_policy_on_other_modules_and_on_the_same(names, policy_first):
+    model, (x, y) = SmallNet(), batch()
+    before = {name: (set(m.__dict__), set(m._modules)) for name, m in model.named_modules()}
+    policy = Policy({"norm": ConvPattern(height=2, width=2), "blocks.0.bn": ConvPattern(height=2, width=2)})
+    for adaptive_goes_first in (True, False):
         if policy_first:
             apply(model, policy)
-        adaptive = adaptive_dropout(model, "blocks.*.bn")
+        adaptive = adaptive_dropout(model, names)
         applied = Applied.of(model) if policy_first else apply(model, policy)
         assert applied.policy == policy
         adaptive.observe(x, y)
         model(x)
         assert applied.silent_sites() == adaptive.silent_sites() == ()
-        adaptive.remove()
-        applied.remove()
+        assert (mc(model, x, 4).spread > 0).any()
+        for handle in (adaptive, applied) if adaptive_goes_first else (applied, adaptive):
+            handle.remove()
         assert Applied.of(model) is None
+    assert {name: (set(m.__dict__), set(m._modules)) for name, m in model.named_modules()} == before
+
+
+def test_both_act_on_the_same_module():
+    model = nn.Sequential(nn.BatchNorm2d(400)).train()
+    apply(model, Policy({"0": ConvPattern(height="whole", width=1, repeat="fill", stride=1)}))
+    adaptive_dropout(model, "0", 0.5)
+    with torch.no_grad():
+        y = model(torch.randn(2, 400, 2, 6))
+    columns = y.eq(0).all(1).all(1)  # the pattern drops every other column of all channels
+    assert columns.sum(1).tolist() == [3, 3]
+    kept = y.movedim(1, -1)[~columns.unsqueeze(1).expand(-1, 2, -1)]
+    assert 0.4 < kept.eq(0).float().mean().item() < 0.6
 
 
 def test_one_module_takes_one():
     model = SmallNet()
     adaptive_dropout(model, "norm")
-    with pytest.raises(ApplyError, match='site "norm" already has a pattern'):
+    with pytest.raises(ApplyError, match=r'site "norm" already has adaptive dropout; remove\(\) what was'):
         adaptive_dropout(model, ["blocks.0.bn", "norm"])
-    assert "_autodropout" not in model.blocks[0].bn._modules
-    with pytest.raises(ApplyError, match='site "norm" already has a pattern'):
-        apply(model, Policy({"norm": ConvPattern(height=2, width=2)}))
+    assert not any(name.startswith("_autodropout") for name in model.blocks[0].bn._modules)
 
 
 def test_monte_carlo_passes_drop():

@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from autodropout.adaptive import DEFAULTS, AdaptiveDropout, AdaptiveSettings
 from autodropout.applied import Applied
 from autodropout.applying import check_model
-from autodropout.attach import attach, named_module
+from autodropout.attach import RATES, attach, named_module
 from autodropout.attribution import METHODS, Method, relevance
 from autodropout.errors import ApplyError, UsageError
 from autodropout.naming import meant
@@ -152,7 +152,8 @@ def adaptive_dropout(
         for name, layer in layers.items():
             module = named_module(model, name)
             tensor = next(iter([*module.parameters(), *module.buffers(), *model.parameters()]), None)
-            closings.append(attach(model, name, [layer if tensor is None else layer.to(tensor.device)]))
+            layer = layer if tensor is None else layer.to(tensor.device)
+            closings.append(attach(model, name, [layer], RATES))
             undo.callback(closings[-1].close)
         undo.pop_all()
     adaptive = Adaptive(model, None, layers, closings, None, seed)

@@ -25,7 +25,6 @@ from autodropout.pattern import Pattern, TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.probing import map_size, site_shapes
 from autodropout.site import Layout, Opening, Sequences, Site
-from autodropout.steered import Steered
 from autodropout.token_space import TokenSpace
 
 _QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
@@ -196,9 +195,9 @@ def check_model(model: nn.Module) -> None:
 
 
 def _check_free(model: nn.Module) -> None:
-    """Refuse a model that bears a policy; other dropout may stand beside one, on other modules."""
+    """Refuse a model that bears a policy or a baseline; what the other papers drop may stand beside it."""
     for name, module in model.named_modules():
-        if not isinstance(module._modules.get(CHILD), Steered | None):
+        if CHILD in module._modules:
             where = f'its module "{name}"' if name else "the model"
             raise ApplyError(f"{where} already has a pattern; remove() what was applied before")
 

@@ -12,6 +12,9 @@ from autodropout.errors import ApplyError, ShapeError, SiteError
 CHILD = "_autodropout"
 """Reserved name of the child module that a site receives."""
 
+RATES = f"{CHILD}_rates"
+"""Reserved name of the child with rates of its own that may stand behind it."""
+
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -22,11 +25,12 @@ class Attachment:
     module: nn.Module
     child: nn.Module
     handle: RemovableHandle
+    name: str = CHILD
 
     def close(self) -> None:
         """Take hook and child away; nothing of them remains. May be called twice."""
         self.handle.remove()
-        self.module._modules.pop(CHILD, None)
+        self.module._modules.pop(self.name, None)
 
 
 class OnChannels(nn.Module):
@@ -60,7 +64,7 @@ class OnChannels(nn.Module):
         return torch.cat([before, self.inner(own), after], dim=-1)
 
 
-def attach(model: nn.Module, site: str, children: Sequence[nn.Module]) -> Attachment:
+def attach(model: nn.Module, site: str, children: Sequence[nn.Module], name: str = CHILD) -> Attachment:
     """Let modules act on a site's output while the site is in training mode.
 
     They become a child of the site's module, so that they follow its device, its training flag, copies
@@ -70,6 +74,7 @@ def attach(model: nn.Module, site: str, children: Sequence[nn.Module]) -> Attach
         model: The model.
         site: Dotted name of a module in it.
         children: Modules without parameters and persistent buffers, applied in this order; at least one.
+        name: ``CHILD``, or ``RATES`` for what may stand on the same place.
 
     Raises:
         SiteError: There is no such module, or it is a container, which would run the child as a layer.
@@ -78,11 +83,12 @@ def attach(model: nn.Module, site: str, children: Sequence[nn.Module]) -> Attach
     module = named_module(model, site)
     if isinstance(module, CONTAINERS):
         raise SiteError(container_text(model, site))
-    if CHILD in module._modules:
-        raise ApplyError(f'site "{site}" already has a pattern; remove() what was applied before')
+    if name in module._modules:
+        what = "a pattern" if name == CHILD else "adaptive dropout"
+        raise ApplyError(f'site "{site}" already has {what}; remove() what was applied before')
     child = children[0] if len(children) == 1 else nn.Sequential(*children)
-    module.add_module(CHILD, child.train(module.training))
-    return Attachment(module, child, module.register_forward_hook(_call_child))
+    module.add_module(name, child.train(module.training))
+    return Attachment(module, child, module.register_forward_hook(_HOOKS[name]), name)
 
 
 def named_module(model: nn.Module, name: str) -> nn.Module:
@@ -108,6 +114,13 @@ def found_module(model: nn.Module, name: str) -> nn.Module | None:
 def _call_child(module: nn.Module, _: object, output: object) -> object:
     """Forward hook: top-level, so that a model that bears it can be pickled."""
     return module.get_submodule(CHILD)(output) if module.training else output
+
+
+def _call_rates(module: nn.Module, _: object, output: object) -> object:
+    return module.get_submodule(RATES)(output) if module.training else output
+
+
+_HOOKS = {CHILD: _call_child, RATES: _call_rates}
 
 
 def container_text(model: nn.Module, site: str) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from autodropout.attach import CHILD
+from autodropout.attach import CHILD, RATES
 from autodropout.errors import UsageError
 from autodropout.existing import rates_of
 from autodropout.layers import PatternDropout
@@ -100,18 +100,21 @@ def _switched_on(module: nn.Module, undo: ExitStack) -> bool:
         Whether anything there drops.
     """
     own = any(True for _ in rates_of(module)) and not isinstance(module, _NormBase)
-    opened = any(name.startswith(f"{CHILD}_") for name in module._modules)
+    places = [
+        place for name, place in module._modules.items() if name.startswith(f"{CHILD}_") and name != RATES
+    ]
+    opened = bool(places)
     if own or opened or _takes_fused_ways(module):
         module.training = True
-    child = module._modules.get(CHILD)
-    if child is not None:
+    children = {name: child for name in _CALLS if (child := module._modules.get(name)) is not None}
+    for name, child in children.items():
         child.train()
         if not module.training:  # its own hook keeps to the module's mode, which must stay evaluation
-            undo.callback(module.register_forward_hook(_call_child_anyway).remove)
-    for name, place in module._modules.items():
-        if name.startswith(f"{CHILD}_") and place is not None:
+            undo.callback(module.register_forward_hook(_CALLS[name]).remove)
+    for place in places:
+        if place is not None:
             place.training = True
-    return own or child is not None or isinstance(module, Steered)
+    return own or bool(children) or isinstance(module, Steered)
 
 
 def _takes_fused_ways(module: nn.Module) -> bool:
@@ -123,6 +126,13 @@ def _takes_fused_ways(module: nn.Module) -> bool:
 
 def _call_child_anyway(module: nn.Module, _: object, output: object) -> object:
     return module.get_submodule(CHILD)(output)
+
+
+def _call_rates_anyway(module: nn.Module, _: object, output: object) -> object:
+    return module.get_submodule(RATES)(output)
+
+
+_CALLS = {CHILD: _call_child_anyway, RATES: _call_rates_anyway}
 
 
 def _uncompiled() -> "nullcontext[None]":

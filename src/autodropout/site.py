@@ -60,6 +60,9 @@ class Site:
         shortcut_layout: Axes of the shortcut's output; None means those of the site.
         block: Dotted name of the enclosing block. Of several sites in one block whose patterns have
             ``residual``, only the last one's acts on the shortcut. None: each acts there by itself.
+        consumer: Dotted name of the Linear or convolution that alone reads this output, behind an activation
+            that acts on each unit by itself and keeps zeros; None where there is none or none is known. A
+            ``backward_rate`` acts there.
         cross: It belongs to an attention whose keys and values come from another sequence than its queries.
 
     Raises:
@@ -81,6 +84,7 @@ class Site:
     shortcut_layout: Layout | None = None
     block: str | None = None
     cross: bool = False
+    consumer: str | None = None
 
     def __post_init__(self) -> None:
         for layout in (self.layout, self.shortcut_layout or self.layout):

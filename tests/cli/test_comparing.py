@@ -1,6 +1,6 @@
 import json
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from autodropout.comparison import read_comparison
 from autodropout.conclusions import conclusion
 from autodropout.engine.control import request
 from autodropout.engine.study import Study
+from autodropout.errors import ApplyError
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
 from autodropout.report.record import read_record
@@ -374,3 +375,36 @@ def test_the_table_is_split_where_it_does_not_fit(toy, policy):
         ["arm", "accuracy", "deviation", "95% interval", "seconds", "parameters"],
         ["arm", "difference", "95% interval", "against", "p (Holm)"],
     ]
+
+
+def test_baselines_on_top_of_the_policy_are_tuned_and_compared_too(capsys, toy, policy):
+    more = ("--baselines", "none,dropout", "--combined", "blocks", "--out", "x")
+    assert compared(policy, *more) == 0
+    text = capsys.readouterr().out
+    assert "Tuning policy+blocks on validation: 3 strengths on 2 seeds each" in text
+    comparison = read_comparison("x")
+    assert [row.name for row in comparison.rows] == ["none", "dropout 0.2", "policy", "policy+blocks 0.25"]
+    assert comparison.rows[-1].against in ("none", "dropout 0.2")
+    record = json.loads(Path("x/comparison.json").read_text())
+    assert [tuned["baseline"] for tuned in record["tuning"]] == ["dropout", "policy+blocks"]
+    trained = toy.evaluated
+    assert compared(policy, *more) == 0
+    assert toy.evaluated == trained  # gone on with: nothing is left to do
+    capsys.readouterr()
+    line = failed(capsys, 2, "toy", "--policy", policy, *FEW, *more[:2], "--out", "x")
+    assert "arms ['none', 'dropout', 'policy', 'policy+blocks'], not ['none', 'dropout', 'policy']" in line
+    line = failed(capsys, 2, "toy", "--policy", policy, *FEW, "--combined", "none", "--out", "y")
+    assert line == "there is no baseline 'none'; choose from dropout, blocks"
+
+
+def test_a_combined_baseline_that_does_not_fit_is_refused_before_anything_runs(
+    capsys, toy, policy, monkeypatch
+):
+    def refuse(net, strength):
+        raise ApplyError("no room")
+
+    odd = replace(toy.baselines[1], put=refuse)
+    monkeypatch.setattr(toy, "baselines", (toy.baselines[0], odd))
+    line = failed(capsys, 1, "toy", "--policy", policy, *FEW, "--combined", "blocks", "--out", "x")
+    assert line == "no room"
+    assert toy.evaluated == 0

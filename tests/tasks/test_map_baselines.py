@@ -3,9 +3,12 @@ import pytest
 import torch
 
 from autodropout.baselines import DropBlock, Dropout, SpatialDropout, StochasticDepth
-from autodropout.errors import UsageError
+from autodropout.data.digits import load_digits
+from autodropout.errors import SiteError, UsageError
 from autodropout.models.digits_net import DigitsNet
 from autodropout.tasks.base import Baseline
+from autodropout.tasks.batches import shuffled_batches
+from autodropout.tasks.fit import FitSettings, cosine, fit
 from autodropout.tasks.map_baselines import map_baselines
 
 SITES = ("bn", "block1.bn1", "block1.bn2", "block2.bn1", "block2.bn2")
@@ -18,8 +21,29 @@ KINDS = {
 ALL = map_baselines(sites=SITES, branch_ends=("block1.bn2", "block2.bn2"), block_size=3)
 
 
-def test_there_are_four():
-    assert [baseline.name for baseline in ALL] == list(KINDS)
+def test_there_are_six():
+    assert [baseline.name for baseline in ALL] == [*KINDS, "augmented-dropout", "adaptive-dropout"]
+
+
+def test_augmented_dropout_acts_where_one_convolution_reads_a_site():
+    layers = ALL[4].at(0.4)(DigitsNet()).layers
+    assert list(layers) == ["block1.conv2", "block2.conv2"]
+    assert {(layer.rate, layer.backward_rate) for layer in layers.values()} == {(0.4, 0.0002)}
+    plain = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.BatchNorm2d(1))
+    with pytest.raises(SiteError, match="no site of the model has a single consumer that is known"):
+        ALL[4].put(plain, 0.4)
+
+
+def test_adaptive_dropout_has_the_strength_as_mean_rate_and_follows_the_batches():
+    net = DigitsNet()
+    adaptive = ALL[5].at(0.2)(net)
+    assert list(adaptive.layers) == list(SITES)
+    batches = shuffled_batches(load_digits(300).train, 50, 0)
+    fit(net, torch.optim.SGD(net.parameters(), 0.01), cosine, batches, FitSettings(steps=3))
+    for layer in adaptive.layers.values():
+        assert layer.observed == 1
+        assert layer.rates.mean().item() == pytest.approx(0.2)
+        assert layer.rates.std() > 0
 
 
 @pytest.mark.parametrize("baseline", ALL[:3], ids=lambda b: b.name)

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from autodropout.applying import sites
+from autodropout.applying import apply, sites
 from autodropout.data import digits
 from autodropout.errors import DataError, UsageError
 from autodropout.tasks.registry import TASKS, task_named
@@ -26,6 +26,17 @@ def test_every_task_describes_itself(task):
     assert budget.trials % budget.batch == 0
     assert min(budget.trials, budget.batch, budget.confirm_seeds) >= 1
     assert 0 <= budget.confirm_top <= budget.trials
+
+
+@ALL
+def test_every_baseline_can_be_put_on_its_model_beside_a_policy(task):
+    names = [baseline.name for baseline in task.baselines]
+    assert {"augmented-dropout", "adaptive-dropout"} <= set(names)
+    for baseline in task.baselines:
+        model = task.model()
+        baseline.put(model, baseline.strengths[0])
+        if baseline.name in ("augmented-dropout", "adaptive-dropout"):
+            apply(model, task.space().decode([1 if n > 1 else 0 for n in task.space().cardinalities]))
 
 
 def test_an_unknown_task():

@@ -32,12 +32,15 @@ class Compare(Command):
       autodropout compare digits --policy runs/digits/best.json
       autodropout compare digits --policy mine.json --baselines none,dropout --seeds 20
       autodropout compare digits --policy runs/digits/best.json --random-trials 48
+      autodropout compare digits --policy runs/digits/best.json --combined adaptive-dropout
 
     Attributes:
         task: Name of the task; autodropout tasks lists them.
         policy: The policy's JSON file.
         data: Folder of data sets, for a task that reads files; tasks says which.
         baselines: What to compare it with: none, or the task's own, such as dropout.
+        combined: Baselines that are also put on top of the policy, such as augmented-dropout, which acts on
+            what a layer reads, or adaptive-dropout: each is tuned there and is an arm policy+NAME.
         tune_trials: Trials that tune each baseline, spread over its strengths on two seeds or more.
         random_trials: Also search this many random policies, confirm the best, and compare what is found:
             as many as the policy's search had make it an arm of equal budget.
@@ -57,6 +60,9 @@ class Compare(Command):
     ] = None
     baselines: Annotated[
         str | None, tyro.conf.arg(metavar="NAME,NAME", help_behavior_hint="(default: all of them)")
+    ] = None
+    combined: Annotated[
+        str | None, tyro.conf.arg(metavar="NAME,NAME", help_behavior_hint="(default: none)")
     ] = None
     tune_trials: int = 16
     random_trials: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: no such arm)")] = None
@@ -86,10 +92,12 @@ class Compare(Command):
     def _contest(self, task: "Task", policy: Policy, out: Path) -> "Contest":
         from autodropout.cli.contest import NONE, Contest
 
+        known = (NONE, *(baseline.name for baseline in task.baselines))
         return Contest(
             task=task,
             policy=policy,
-            baselines=_names(self.baselines, (NONE, *(baseline.name for baseline in task.baselines))),
+            baselines=known if self.baselines is None else _names(self.baselines, known),
+            combined=() if self.combined is None else _names(self.combined, known[1:]),
             tune_trials=self.tune_trials,
             random_trials=self.random_trials,
             seeds=self.seeds,
@@ -135,9 +143,7 @@ def _beside(search: Path, policy: Policy) -> Path:
     return out if same else search / f"{COMPARISON}-{policy.key}"
 
 
-def _names(asked: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    if asked is None:
-        return known
+def _names(asked: str, known: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
     unknown = [name for name in names if name not in known]
     if unknown or not names:

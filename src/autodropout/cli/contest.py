@@ -1,6 +1,7 @@
 """Hold a comparison in the terminal: tune the baselines, run all arms, say and save what that shows."""
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from autodropout.applying import match
 from autodropout.cli.account import POLICY, RANDOM, Account, RandomSearch, save, tables
+from autodropout.cli.combining import contenders, name_on_policy
 from autodropout.cli.terminal import NAME, command, console
 from autodropout.cli.watching import Watch
 from autodropout.comparison import Comparison, compare
@@ -39,11 +41,13 @@ class Contest:
         DataError: The task's data are missing.
         UsageError: A number is too small, or the directory holds something else.
         SiteError: The policy does not fit the task's model.
+        ApplyError: A combined baseline does not fit beside it.
     """
 
     task: Task
     policy: Policy
     baselines: tuple[str, ...]
+    combined: tuple[str, ...]
     tune_trials: int
     random_trials: int | None
     seeds: int
@@ -64,7 +68,15 @@ class Contest:
             if value is not None and value < number:
                 raise UsageError(f"{name} is {value}; expected at least {number}")
         match(self.task.model(), self.policy)
+        for name, baseline in self.contenders.items():
+            if name not in self.baselines:
+                baseline.put(self.task.model(), baseline.strengths[0])
         check_same(self)
+
+    @property
+    def contenders(self) -> Mapping[str, Baseline]:
+        """What has a strength to tune, by name."""
+        return contenders(self.task, self.policy, self.baselines, self.combined)
 
     @property
     def command(self) -> str:
@@ -82,11 +94,12 @@ def check_same(contest: Contest) -> None:
     if there is None:
         return
     random = [] if contest.random_trials is None else [RANDOM]
+    combined = map(name_on_policy, contest.combined)
     for what, theirs, ours in (
         ("task", there.task, contest.task.key),
         ("seed", there.seed, contest.seed),
         # An arm is named after its baseline and the strength that tuning finds.
-        ("arms", [name.split()[0] for name in there.arms], [*contest.baselines, *random, POLICY]),
+        ("arms", [name.split()[0] for name in there.arms], [*contest.baselines, *random, POLICY, *combined]),
     ):
         if theirs != ours:
             raise UsageError(
@@ -101,12 +114,11 @@ def check_same(contest: Contest) -> None:
 
 def _check_spent(contest: Contest) -> None:
     """Refuse other budgets, under which the arms that were found might be others."""
-    known = {baseline.name: baseline.strengths for baseline in contest.task.baselines}
-    for name in contest.baselines:
+    for name, baseline in contest.contenders.items():
         tuned = kept(contest.out / _TUNE / name)
         if tuned is None:
             continue
-        sweep = Sweep.spread(name, known[name], contest.tune_trials)
+        sweep = Sweep.spread(name, baseline.strengths, contest.tune_trials)
         if (len(tuned.arms), tuned.seeds) != (len(sweep.strengths), sweep.seeds):
             raise UsageError(
                 f"{contest.out} holds a comparison with {name} tuned on {len(tuned.arms)} strengths and "
@@ -171,18 +183,18 @@ def _show(terminal: Console, account: Account) -> None:
 
 def _account(contest: Contest, terminal: Console) -> Account:
     task = contest.task
-    known = {baseline.name: baseline for baseline in task.baselines}
-    tuned = {name: _tuned(contest, known[name], terminal) for name in contest.baselines if name != NONE}
+    known = contest.contenders
+    tuned = {name: _tuned(contest, baseline, terminal) for name, baseline in known.items()}
     random = None if contest.random_trials is None else _searched(contest, contest.random_trials, terminal)
     arms: dict[str, Arm] = {}
     for name in contest.baselines:
-        if name == NONE:
-            arms[name] = None
-        else:
-            strength = tuned[name].strength
-            arms[f"{name} {strength:g}"] = partial(task.train, known[name].at(strength))
+        arms |= {NONE: None} if name == NONE else _arm(task, known[name], tuned[name])
+    against = tuple(arms)
     if random is not None:
         arms[RANDOM] = random.policy
+    arms[POLICY] = contest.policy
+    for name in map(name_on_policy, contest.combined):
+        arms |= _arm(task, known[name], tuned[name])
     return Account(
         task=task.name,
         summary=task.summary,
@@ -190,8 +202,12 @@ def _account(contest: Contest, terminal: Console) -> Account:
         policy=contest.policy,
         tuned=tuple(tuned.values()),
         random=random,
-        comparison=_compared(contest, arms, terminal),
+        comparison=_compared(contest, arms, against, terminal),
     )
+
+
+def _arm(task: Task, baseline: Baseline, tuned: Tuned) -> dict[str, Arm]:
+    return {f"{baseline.name} {tuned.strength:g}": partial(task.train, baseline.at(tuned.strength))}
 
 
 def _tuned(contest: Contest, baseline: Baseline, terminal: Console) -> Tuned:
@@ -250,14 +266,16 @@ def _searched(contest: Contest, trials: int, terminal: Console) -> RandomSearch:
     return RandomSearch(trials=trials, confirmations=len(study.trials) - trials, policy=best.policy)
 
 
-def _compared(contest: Contest, arms: dict[str, Arm], terminal: Console) -> Comparison:
-    title = f"Comparing {len(arms) + 1} arms on {contest.seeds} seeds each in {contest.out}"
+def _compared(
+    contest: Contest, arms: dict[str, Arm], against: tuple[str, ...], terminal: Console
+) -> Comparison:
+    title = f"Comparing {len(arms)} arms on {contest.seeds} seeds each in {contest.out}"
     with Watch(terminal, title, "comparing") as watch:
         found = compare(
             contest.task.evaluate,
-            {**arms, POLICY: contest.policy},
+            arms,
             seeds=contest.seeds,
-            baselines=[name for name in arms if name != RANDOM],
+            baselines=against,
             workers=contest.workers,
             out=contest.out,
             executor=contest.executor,

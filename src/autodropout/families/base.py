@@ -54,6 +54,8 @@ def _needed(site: Site) -> Iterator[str]:
         yield site.module_name
     if site.shortcut is not None and not (site.openings or site.shortcut_openings):
         yield site.shortcut
+    if site.consumer is not None:
+        yield site.consumer
 
 
 def within(prefix: str, site: Site) -> Site:
@@ -64,6 +66,7 @@ def within(prefix: str, site: Site) -> Site:
         shortcut=_joined_if(prefix, site.shortcut),
         module=_joined_if(prefix, site.module),
         block=_joined_if(prefix, site.block),
+        consumer=_joined_if(prefix, site.consumer),
         openings=tuple(_opening_within(prefix, opening) for opening in site.openings),
         shortcut_openings=tuple(_opening_within(prefix, opening) for opening in site.shortcut_openings),
     )

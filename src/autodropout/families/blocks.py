@@ -22,12 +22,16 @@ class Block:
             ``nn.Identity`` may stand there. ``"sum"``: the input itself, and the block is exactly f(x) + x.
         only_if: Attribute that says whether the block has a shortcut; None if it always has.
         maps_last: Names of norms inside whose output is (N, H, W, C); not those that are another norm.
+        consumers: Norm and the convolution that alone reads its output, behind the activation.
+        between: Attributes that stand between those in some networks; these have no consumers then.
     """
 
     shortcut: str | None = None
     without: Literal["nothing", "tested", "sum"] = "nothing"
     only_if: str | None = None
     maps_last: tuple[str, ...] = ()
+    consumers: tuple[tuple[str, str], ...] = ()
+    between: tuple[str, ...] = ()
 
 
 def adapter(blocks: Mapping[str, Block]) -> Callable[[nn.Module], Sequence[Site] | None]:
@@ -56,13 +60,22 @@ def sites_of_block(module: nn.Module, block: Block) -> Sequence[Site]:
     """
     shortcut, openings = _shortcut(module, block)
     branch = None if shortcut is None else block.shortcut
+    consumers = _consumers(module, block)
 
-    def with_shortcut(site: Site) -> Site:
+    def completed(site: Site) -> Site:
+        site = replace(site, consumer=consumers.get(site.name))
         if shortcut is None or _is_within(site.name, branch):
             return site
         return replace(site, shortcut=shortcut, shortcut_openings=openings, shortcut_layout="NCHW", block="")
 
-    return tuple(with_shortcut(site) for site in _norms(module, block))
+    return tuple(completed(site) for site in _norms(module, block))
+
+
+def _consumers(module: nn.Module, block: Block) -> Mapping[str, str]:
+    between = [module._modules.get(name) for name in block.between]
+    if any(other is not None and type(other) is not nn.Identity for other in between):
+        return {}
+    return dict(block.consumers)
 
 
 def _norms(module: nn.Module, block: Block) -> Iterator[Site]:

@@ -10,7 +10,6 @@ def _named(module: str, classes: Iterable[str]) -> list[str]:
 
 
 _TESTED = (
-    *_named("resnet", ("BasicBlock", "Bottleneck")),
     *_named("resnetv2", ("Bottleneck",)),
     *_named("resnest", ("ResNestBottleneck",)),
     *_named("res2net", ("Bottle2neck",)),
@@ -42,6 +41,18 @@ _ALWAYS_SUM = (
 sites_of = adapter(
     {
         **dict.fromkeys(_TESTED, Block(shortcut="downsample", without="tested")),
+        "timm.models.resnet.BasicBlock": Block(
+            shortcut="downsample",
+            without="tested",
+            consumers=(("bn1", "conv2"),),
+            between=("drop_block", "aa"),
+        ),
+        "timm.models.resnet.Bottleneck": Block(
+            shortcut="downsample",
+            without="tested",
+            consumers=(("bn1", "conv2"), ("bn2", "conv3")),
+            between=("drop_block", "aa"),
+        ),
         **dict.fromkeys(_SHORTCUT, Block(shortcut="shortcut")),
         **dict.fromkeys(_named("regnet", ("Bottleneck", "PreBottleneck")), Block(shortcut="downsample")),
         **dict.fromkeys(

@@ -6,8 +6,12 @@ _SUM = Block(without="sum", only_if="use_res_connect")
 
 sites_of = adapter(
     {
-        "torchvision.models.resnet.BasicBlock": Block(shortcut="downsample", without="tested"),
-        "torchvision.models.resnet.Bottleneck": Block(shortcut="downsample", without="tested"),
+        "torchvision.models.resnet.BasicBlock": Block(
+            shortcut="downsample", without="tested", consumers=(("bn1", "conv2"),)
+        ),
+        "torchvision.models.resnet.Bottleneck": Block(
+            shortcut="downsample", without="tested", consumers=(("bn1", "conv2"), ("bn2", "conv3"))
+        ),
         "torchvision.models.regnet.ResBottleneckBlock": Block(shortcut="proj", without="tested"),
         "torchvision.models.efficientnet.MBConv": _SUM,
         "torchvision.models.efficientnet.FusedMBConv": _SUM,

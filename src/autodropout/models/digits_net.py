@@ -57,11 +57,11 @@ class DigitsNet(nn.Module):
         self.head = nn.Linear(2 * width * (side // 2) ** 2, num_classes)
 
     def autodropout_sites(self) -> Sequence[Site]:
-        """Return the five sites; those in a block know the block's shortcut."""
+        """Return the five sites; those in a block know its shortcut, the first also its only reader."""
         blocks = [
-            Site(name=f"{block}.{norm}", layout="NCHW", shortcut=f"{block}.shortcut")
+            Site(name=f"{block}.{norm}", layout="NCHW", shortcut=f"{block}.shortcut", consumer=consumer)
             for block in ("block1", "block2")
-            for norm in ("bn1", "bn2")
+            for norm, consumer in (("bn1", f"{block}.conv2"), ("bn2", None))
         ]
         return [Site(name="bn", layout="NCHW"), *blocks]
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autodropout.adapting import Adaptive
 from autodropout.applying import Applied
 from autodropout.errors import UsageError
+from autodropout.handles import handles
 
 Schedule = Callable[[float], float]
 """Progress of training, 0 at the first step and below 1, to a factor on every learning rate."""
@@ -86,8 +88,9 @@ def fit(
     """Train a model in place and return its curve.
 
     Before each step the learning rates are set to schedule(progress) times what they were at the start,
-    and ``progress`` of the policy that is applied to the model, if any, is set too. Training ends early
-    when the loss is no longer finite, or when ``settings.stop`` says so.
+    and ``progress`` of the policy that is applied to the model, if any, is set too; adaptive dropout
+    observes the step's batch and refreshes its rates when they are due. Training ends early when
+    the loss is no longer finite, or when ``settings.stop`` says so.
 
     Args:
         model: Called with a batch's inputs. Moved to the device; left in eval mode.
@@ -164,6 +167,7 @@ class _Loop:
         self.model, self.optimiser, self.schedule, self.settings = model, optimiser, schedule, settings
         self.rates = [group["lr"] for group in optimiser.param_groups]
         self.applied = Applied.of(model)
+        self.adaptive = [handle for handle in handles(model) if isinstance(handle, Adaptive)]
         self.device = torch.device(settings.device)
         self.curve: list[float] = []
         self.loss = math.nan
@@ -180,6 +184,8 @@ class _Loop:
             self.applied.progress = progress
         self.model.train()
         inputs, targets = (part.to(self.device, non_blocking=True) for part in (inputs, targets))
+        for adaptive in self.adaptive:
+            adaptive.observe(inputs, targets)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
             loss = self._loss(inputs, targets)
         self.optimiser.zero_grad(set_to_none=True)

@@ -15,6 +15,7 @@ from autodropout.baselines import (
     on_sites,
 )
 from autodropout.tasks.base import Baseline
+from autodropout.tasks.unit_baselines import adaptive_baseline, augmented_baseline
 
 Kind = Callable[[float], nn.Module]
 
@@ -26,11 +27,13 @@ _LOW = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 def map_baselines(
     *, sites: Sequence[str], branch_ends: Sequence[str], block_size: int
 ) -> tuple[Baseline, ...]:
-    """Return Dropout, SpatialDropout, DropBlock and Stochastic Depth for a network of feature maps.
+    """Return the known methods for a network of feature maps.
 
-    The first three act on all sites at one strength, their drop probability. Stochastic Depth acts on the
+    These are Dropout, SpatialDropout, DropBlock, Stochastic Depth, augmented and adaptive dropout. The first
+    three act on all sites at one strength, their drop probability. Stochastic Depth acts on the
     ends of the residual branches, its probability growing linearly with depth; the strength is the last
-    block's (Huang et al. 2016).
+    block's (Huang et al. 2016). Augmented dropout acts where a single convolution reads a site, which is
+    between two convolutions; adaptive dropout on the channels of all sites, at a mean rate.
 
     Args:
         sites: Names of the modules that a policy may use, too.
@@ -47,7 +50,13 @@ def map_baselines(
             strengths=_HIGH,
             put=partial(_put_depth, branch_ends=tuple(branch_ends)),
         ),
+        augmented_baseline(_HIGH),
+        adaptive_baseline(_LOW, partial(_named, names=tuple(sites)), whole=True, method="lrp"),
     )
+
+
+def _named(_: nn.Module, *, names: tuple[str, ...]) -> tuple[str, ...]:
+    return names
 
 
 def _everywhere(name: str, strengths: tuple[float, ...], sites: Sequence[str], kind: Kind) -> Baseline:
