@@ -46,3 +46,7 @@ class StudyError(AutoDropoutError, RuntimeError):
 
 class MissingError(AutoDropoutError, ImportError):
     """A library that this part of autodropout is for is not installed."""
+
+
+class DeviceError(AutoDropoutError, RuntimeError):
+    """A device is not there, or its memory does not suffice."""

@@ -16,7 +16,8 @@ Variational dropout ``VariationalDropout``    ``drop_features`` ``variational_dr
 
 Functions and modules scale as their papers do (by the expected share kept; DropBlock by the realised
 one). Patterns are scaled by Eq. 1, that is by the realised share of the whole mask, and keep the same
-masks in distribution. ``on_sites`` puts modules onto a model that is built already.
+masks in distribution. ``on_sites`` puts modules onto a model that is built already; ``Ramped`` lets the
+strength of one grow while it trains.
 """
 
 from autodropout.baselines.blocks import DropBlock as DropBlock
@@ -40,3 +41,4 @@ from autodropout.baselines.points import spatial_dropout as spatial_dropout
 from autodropout.baselines.points import stochastic_depth as stochastic_depth
 from autodropout.baselines.points import variational_dropout as variational_dropout
 from autodropout.baselines.points import word_dropout as word_dropout
+from autodropout.baselines.ramped import Ramped as Ramped

@@ -9,10 +9,13 @@ from typing import Any
 from autodropout.errors import UsageError
 from autodropout.tasks.base import Task
 from autodropout.tasks.digits import Digits
+from autodropout.tasks.images import IMAGE_TASKS
 from autodropout.tasks.ptb_small import PtbSmall
 from autodropout.tasks.pydoc_lm import PydocLm
 
-TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (Digits(), PtbSmall(), PydocLm())})
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {task.name: task for task in (Digits(), PtbSmall(), PydocLm(), *IMAGE_TASKS)}
+)
 """Every task by its name, with its standard hyper-parameters."""
 
 

@@ -1,0 +1,158 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 60,000 photographs of 32x32 pixels in 10 or 100 classes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autodropout.data.drawing import SPLIT_SEED, held_out
+from autodropout.data.files import VARIABLE, data_folder
+from autodropout.data.images import ImageData, Pixels, chosen, examples, image_data
+from autodropout.data.source import ELSEWHERE
+from autodropout.data.strips import check_bytes, read_arrays, read_strips
+from autodropout.errors import DataError, MissingError
+
+Arrays = tuple[Pixels, NDArray[np.generic], Pixels, NDArray[np.generic]]
+"""Training images and labels, test images and labels, in the original order."""
+
+SIDE = 32
+SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+SMALL_FILE = "cifar10-small.npz"
+"""17,000 images of CIFAR-10 with their places in the original order."""
+
+_CHECKSUMS = {  # of the arrays' bytes; the compact form holds 98 images of CIFAR-10 as decoded JPEGs
+    "x_train": "c7c6557433f8d7c52900e0fc5549bd21bf6f33fefee1f478f5adbc5499bb11c7",
+    "y_train": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+    "x_test": "25a508aee148b4ccf689df271258bb61c79db1edd6c7bdc2d32e0f748c0bf68c",
+    "y_test": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cifar:
+    """All 60,000 images of CIFAR-10 or CIFAR-100.
+
+    They are read by torchvision from what it downloads (``cifar-10-batches-py``, ``cifar-100-python``, whose
+    checksums it compares), or, CIFAR-10 only, from the compact form in the subfolder ``cifar10``.
+
+    Attributes:
+        classes: 10 or 100.
+        num_validation: Training images set apart for the reward, the same share of each class. The paper has
+            10% of CIFAR-10: 5,000.
+        seed: Of that split.
+    """
+
+    channels: ClassVar[int] = 3
+    side: ClassVar[int] = SIDE
+
+    classes: Literal[10, 100] = 10
+    num_validation: int = 5000
+    seed: int = SPLIT_SEED
+
+    @property
+    def num_classes(self) -> int:
+        """Classes there are."""
+        return self.classes
+
+    @property
+    def needs(self) -> str:
+        """Which files it needs and where they are looked for."""
+        folder = "cifar-10-batches-py" if self.classes == 10 else "cifar-100-python"
+        return f"CIFAR-{self.classes}, 163 MiB as torchvision downloads it: {folder}/ below {VARIABLE}"
+
+    def check(self, folder: str | None) -> None:
+        """Raise a DataError where the files are not there; what is in them is not read."""
+        check_cifar(data_folder(folder).absolute(), self.classes)
+
+    def load(self, folder: str | None) -> ImageData:
+        """Return the images, split."""
+        return _whole(data_folder(folder).absolute(), self)
+
+
+@lru_cache(maxsize=2)
+def _whole(folder: Path, source: Cifar) -> ImageData:
+    images, labels, test_images, test_labels = read_cifar(folder, source.classes)
+    rest, held = held_out(labels, source.num_validation, source.seed)
+    train = examples(images, labels)
+    return image_data(chosen(train, rest), chosen(train, held), examples(test_images, test_labels))
+
+
+def read_cifar(folder: Path, classes: Literal[10, 100]) -> Arrays:
+    """Return all images of CIFAR-10 or CIFAR-100 in the original order.
+
+    Args:
+        folder: Folder of data sets.
+        classes: Which of the two.
+
+    Raises:
+        DataError: Files are missing or damaged.
+    """
+    check_cifar(folder, classes)
+    return _from_torchvision(folder, classes) if _original(folder, classes).is_dir() else _compact(folder)
+
+
+def check_cifar(folder: Path, classes: Literal[10, 100]) -> None:
+    """Refuse a folder without CIFAR-10 or CIFAR-100; what is in the files is not read.
+
+    Args:
+        folder: Folder of data sets.
+        classes: Which of the two.
+
+    Raises:
+        DataError: It has neither of the two forms.
+    """
+    place, name = _original(folder, classes), f"CIFAR{classes}"
+    if place.is_dir() or (classes == 10 and (folder / "cifar10").is_dir()):
+        return
+    raise DataError(
+        f'CIFAR-{classes} is not at {place}; download it with: python -c "from torchvision.datasets import '
+        f"{name}; {name}('{folder}', download=True)\" (163 MiB, {SOURCE}), or name the folder that holds "
+        f"{place.name}/ by --data or by the environment variable {VARIABLE}; {ELSEWHERE}"
+    )
+
+
+def _original(folder: Path, classes: Literal[10, 100]) -> Path:
+    return folder / ("cifar-10-batches-py" if classes == 10 else "cifar-100-python")
+
+
+def _from_torchvision(folder: Path, classes: Literal[10, 100]) -> Arrays:
+    try:
+        from torchvision.datasets import CIFAR10, CIFAR100
+    except ImportError as error:
+        raise MissingError(
+            "CIFAR is read by torchvision; install it with: pip install torchvision"
+        ) from error
+    kind: Callable[..., CIFAR10] = CIFAR10 if classes == 10 else CIFAR100
+    try:
+        train, test = kind(str(folder), train=True), kind(str(folder), train=False)
+    except (RuntimeError, OSError, EOFError) as error:
+        raise DataError(
+            f"CIFAR-{classes} in {folder} is not whole: a file is missing, or its checksum is another one; "
+            f"remove {_original(folder, classes)} and download it again from {SOURCE}"
+        ) from error
+    return train.data, np.asarray(train.targets), test.data, np.asarray(test.targets)
+
+
+def _compact(folder: Path) -> Arrays:
+    labels, rest = read_arrays(folder / "cifar10" / "index.npz", ("y", "rest"))
+    names = [f"{kind}_{part}" for kind in ("x", "idx") for part in ("train", "valid", "test")]
+    arrays = dict(zip(names, read_arrays(folder / SMALL_FILE, names), strict=True))
+    images = np.zeros((60_000, SIDE, SIDE, 3), np.uint8)
+    strips = read_strips(sorted((folder / "cifar10").glob("rest-*.webp")))
+    if len(strips) != len(rest):
+        raise DataError(
+            f"the strips in {folder / 'cifar10'} hold {len(strips)} images; expected "
+            f"{len(rest)}: copy them again"
+        )
+    images[rest] = strips
+    for part, shift in (("train", 0), ("valid", 0), ("test", 50_000)):
+        images[shift + arrays[f"idx_{part}"]] = arrays[f"x_{part}"]
+    found = (images[:50_000], labels[:50_000], images[50_000:], labels[50_000:])
+    for array, (name, checksum) in zip(found, _CHECKSUMS.items(), strict=True):
+        check_bytes(f"CIFAR-10's {name} in {folder}", array, checksum)
+    return found

@@ -1,0 +1,159 @@
+"""An image task: a set of images in memory, a network, a recipe; reward = validation accuracy."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Self
+
+import torch
+from torch import nn
+
+from autodropout.applying import apply, space_for
+from autodropout.conv_space import ConvSpace
+from autodropout.data.augmentation.chain import Change
+from autodropout.data.images import ImageData
+from autodropout.data.source import ImageSource
+from autodropout.errors import AutoDropoutError, DataError
+from autodropout.policy import Policy
+from autodropout.result import Result
+from autodropout.tasks.base import Baseline, Budget, Prepare
+from autodropout.tasks.fit import shortened
+from autodropout.tasks.image_batches import Changes, ImageBatches, in_order, on_device
+from autodropout.tasks.image_recipe import ImageRecipe
+from autodropout.tasks.image_training import Scoring, train_images
+from autodropout.tasks.methods.batchwise import Batchwise, batchwise
+from autodropout.tasks.networks import Network
+from autodropout.tasks.saving import Saving
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTask:
+    """Supervised image classification on images that fit into memory.
+
+    The paper's experiment and its small sibling are both of this class and differ in numbers. Test figures
+    are recorded only.
+
+    Attributes:
+        name: Word for it on the command line.
+        summary: One line: data, model, reward.
+        source: The images and how they are split.
+        network: What is trained.
+        recipe: How it is trained.
+        seconds: About how long a trial takes, on one core or on one GPU.
+        budget: What a search spends by default.
+        baselines: Known methods that a policy has to beat.
+        data: Folder of data sets; None for the one that the variable ``AUTODROPOUT_DATA`` names.
+    """
+
+    name: str
+    summary: str
+    source: ImageSource
+    network: Network
+    recipe: ImageRecipe
+    seconds: float
+    budget: Budget
+    baselines: tuple[Baseline, ...]
+    data: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What figures on this task are comparable under."""
+        return self.name
+
+    @property
+    def needs(self) -> str:
+        """Which data it needs, how large they are and where they are looked for."""
+        return self.source.needs
+
+    @property
+    def floor(self) -> float:
+        """Reward of a model that learned nothing: all classes equally likely."""
+        return 1.0 / self.source.num_classes
+
+    def missing(self) -> str | None:
+        """Return what to do to get the data; None if they are there."""
+        try:
+            self.source.check(self.data)
+        except DataError as error:
+            return str(error)
+        return None
+
+    def space(self) -> ConvSpace:
+        """Return the standard space over all sites of the network."""
+        source = self.source
+        return image_space(self.network, source.num_classes, (source.channels, source.side, source.side))
+
+    def model(self) -> nn.Module:
+        """Return an untrained network."""
+        return self.network.build(self.source.num_classes, self.source.channels)
+
+    def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
+        """Train one network with a policy and return its validation accuracy, the test's beside it."""
+        return self.shortened(budget).train(partial(apply, policy=policy), seed)
+
+    def shortened(self, budget: float) -> Self:
+        """Return the task with this fraction of the steps, in (0, 1]; the whole schedule runs over them."""
+        return replace(self, recipe=replace(self.recipe, steps=shortened(self.recipe.steps, budget)))
+
+    def train(self, prepare: Prepare, seed: int, saving: Saving | None = None) -> Result:
+        """Train one network and return its validation accuracy, the test's beside it.
+
+        Weights, batches and masks follow from the seed; the order of the batches, what changes them and the
+        first weights are the same whatever ``prepare`` does.
+        """
+        data = self.source.load(self.data)
+        torch.manual_seed(seed)
+        net = self.model()
+        asked = batchwise(prepare(net))
+        return train_images(net, self.batches(data, asked, seed), scoring(data), self.recipe, saving)
+
+    def batches(self, data: ImageData, asked: Batchwise, seed: int) -> ImageBatches:
+        """Return what the network is trained on, in memory of the device that trains.
+
+        Args:
+            data: What the source loads.
+            asked: What the method that prepared the network asks for.
+            seed: Of order and changes.
+        """
+        changes = Changes(
+            mean=data.mean,
+            deviation=data.deviation,
+            stored=(*asked.images, *_given(self.recipe.augment)),
+            mixing=(*_given(self.recipe.mix), *asked.mixing),
+        )
+        return ImageBatches(
+            examples=on_device(data.splits.train, self.recipe.torch_device()),
+            batch_size=self.recipe.batch_size,
+            seed=seed,
+            change=changes,
+        )
+
+
+def _given(change: Change | None) -> tuple[Change, ...]:
+    return () if change is None else (change,)
+
+
+def scoring(data: ImageData) -> Scoring:
+    """Return what a classifier of these images is scored on."""
+    return Scoring(
+        validation=partial(in_order, data.splits.validation),
+        test=partial(in_order, data.splits.test),
+        mean=data.mean,
+        deviation=data.deviation,
+        num_classes=data.num_classes,
+    )
+
+
+@lru_cache(maxsize=64)
+def image_space(network: Network, num_classes: int, shape: tuple[int, int, int]) -> ConvSpace:
+    """Return the standard space over all sites of a network; nothing is computed to see how large they are.
+
+    Args:
+        network: The network.
+        num_classes: Outputs.
+        shape: (channels, height, width) of an image.
+    """
+    with torch.device("meta"):
+        space = space_for(network.build(num_classes, shape[0]), torch.empty(1, *shape))
+    if not isinstance(space, ConvSpace):
+        raise AutoDropoutError(f"{network.title} has no feature maps")
+    return space

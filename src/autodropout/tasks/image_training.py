@@ -1,0 +1,114 @@
+"""Train an image classifier and score it: what every image task ends in, supervised or not."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autodropout.data.images import scaled
+from autodropout.result import Result
+from autodropout.tasks.batches import Batch
+from autodropout.tasks.fit import FitSettings, fit
+from autodropout.tasks.image_recipe import ImageRecipe
+from autodropout.tasks.saving import Saving
+
+Chunks = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+"""Gives stored images, uint8, and labels, some at a time, all once and in order."""
+
+_TOP5_FROM = 100  # classes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scoring:
+    """What a classifier is scored on.
+
+    Attributes:
+        validation: Gives the reward.
+        test: Held out.
+        mean: Of each channel, pixels counted from 0 to 1.
+        deviation: Likewise.
+        num_classes: Outputs of the network.
+    """
+
+    validation: Chunks
+    test: Chunks
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    num_classes: int
+
+
+def train_images(
+    net: nn.Module,
+    batches: Iterable[Batch],
+    scoring: Scoring,
+    recipe: ImageRecipe,
+    saving: Saving | None = None,
+) -> Result:
+    """Train a network and return its validation accuracy as the reward, the test's figures beside it.
+
+    Args:
+        net: Untrained, with whatever dropout it is to have.
+        batches: Scaled images and targets; for a recipe with a ``step_loss``, what that expects.
+        scoring: What to score on.
+        recipe: How to train.
+        saving: Where to keep a checkpoint; None keeps none.
+
+    Returns:
+        Metrics: mean training loss at the end, validation loss, number of parameters. Test: accuracy. From
+        100 classes on both have the share of images whose class is among the five likeliest, too.
+
+    Raises:
+        DeviceError: There is no such device, or its memory does not suffice.
+        UsageError: Batches are larger than the data, or the checkpoint is of another training.
+    """
+    device = recipe.torch_device()
+    fast = device.type == "cuda"
+    net.to(device)
+    settings = FitSettings(
+        steps=recipe.steps,
+        measure=lambda trained: _score(trained, scoring.validation, scoring, device)["accuracy"],
+        measurements=recipe.measurements,
+        loss=recipe.loss,
+        step_loss=recipe.step_loss,
+        device=str(device),
+        bf16=recipe.bf16 and fast,
+        channels_last=recipe.channels_last and fast,
+        compile=recipe.compile and fast,
+        clip_norm=recipe.clip_norm,
+        saving=saving,
+    )
+    with torch.backends.cudnn.flags(benchmark=True):
+        fitted = fit(net, recipe.optimiser_for(net), recipe.schedule, batches, settings)
+        metrics = {
+            "train_loss": fitted.loss,
+            "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
+        }
+        kept = partial(Result, curve=fitted.curve, seconds=fitted.seconds)
+        if fitted.diverged:
+            return kept(reward=math.nan, metrics=metrics)
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
+            seen = _score(net, scoring.validation, scoring, device)
+            held_out = _score(net, scoring.test, scoring, device)
+    del held_out["loss"]
+    metrics |= {f"val_{name}": value for name, value in seen.items() if name != "accuracy"}
+    return kept(reward=seen["accuracy"], metrics=metrics, test=held_out)
+
+
+@torch.no_grad()
+def _score(net: nn.Module, chunks: Chunks, scoring: Scoring, device: torch.device) -> dict[str, float]:
+    """Return accuracy and mean loss, of many classes also the share among the first five."""
+    names = ("accuracy", "loss", "top5")[: 3 if scoring.num_classes >= _TOP5_FROM else 2]
+    total = torch.zeros(len(names), device=device)
+    count = 0
+    for images, labels in chunks():
+        there = labels.to(device)
+        logits = net(scaled(images.to(device), scoring.mean, scoring.deviation)).float()
+        likeliest = logits.topk(min(5, logits.shape[1])).indices == there.unsqueeze(1)
+        sums = (likeliest[:, 0].sum(), F.cross_entropy(logits, there, reduction="sum"), likeliest.sum())
+        total += torch.stack([figure.float() for figure in sums[: len(names)]])
+        count += len(there)
+    return dict(zip(names, (total.double() / max(count, 1)).tolist(), strict=True))

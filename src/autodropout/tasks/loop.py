@@ -1,0 +1,156 @@
+"""The inside of ``fit``: one step, one look at the loss, one checkpoint."""
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autodropout.adapting import Adaptive
+from autodropout.applying import Applied
+from autodropout.baselines import Ramped
+from autodropout.errors import DeviceError
+from autodropout.handles import handles
+from autodropout.tasks.batches import Batch
+from autodropout.tasks.fit_settings import FitSettings, Schedule
+from autodropout.tasks.saving import Saved
+
+
+class Loop:
+    """State of one ``fit``: the curve so far and whether the loss is still finite.
+
+    Args:
+        model: On the settings' device.
+        optimiser: Over the model's parameters.
+        schedule: Factor on the learning rates.
+        settings: Everything else.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimiser: torch.optim.Optimizer, schedule: Schedule, settings: FitSettings
+    ) -> None:
+        self.model, self.optimiser, self.schedule, self.settings = model, optimiser, schedule, settings
+        self.called: Any = torch.compile(model) if settings.compile else model
+        self.rates = [group["lr"] for group in optimiser.param_groups]
+        self.applied = Applied.of(model)
+        self.adaptive = [handle for handle in handles(model) if isinstance(handle, Adaptive)]
+        self.ramped = [module for module in model.modules() if isinstance(module, Ramped)]
+        self.device = torch.device(settings.device)
+        self.curve: list[float] = []
+        self.loss = math.nan
+        self.finite, self.stopped = True, False
+        # Summed on the device and looked at now and then: reading each step's loss would stall a GPU. A
+        # loss that was not finite once keeps the sum from being finite.
+        self.total = torch.zeros((), device=self.device)
+        self.since = 0
+        self.began, self.before, self.saved_at = time.perf_counter(), 0.0, 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, that before a restart included."""
+        return self.before + time.perf_counter() - self.began
+
+    @property
+    def going(self) -> bool:
+        """Whether there is a reason to go on."""
+        return self.finite and not self.stopped
+
+    def step(self, progress: float, batch: Batch) -> None:
+        """Make one optimiser step at this progress of training, below 1."""
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.schedule(progress)
+        if self.applied is not None:
+            self.applied.progress = progress
+        for module in self.ramped:
+            module.progress = progress
+        self.model.train()
+        try:
+            self._learn(batch, progress)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"the memory of {self.device} does not suffice for batches of {len(batch[0])}; make "
+                "batch_size smaller, use bf16, or run fewer trials on this device at a time"
+            ) from error
+        self.since += 1
+
+    def _learn(self, batch: Batch, progress: float) -> None:
+        parts = tuple(self._placed(part) for part in batch)
+        for adaptive in self.adaptive:
+            adaptive.observe(*parts[:2])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            loss = self._loss(parts, progress)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.optimiser.step()
+        self.total += loss.detach()
+
+    def _loss(self, batch: Batch, progress: float) -> Tensor:
+        settings = self.settings
+        if settings.step_loss is not None:
+            return settings.step_loss(self.called, batch, progress)
+        inputs, targets = batch[:2]
+        if settings.objective is not None:
+            return settings.objective(self.called, inputs, targets)
+        return settings.loss(self.called(inputs), targets)
+
+    def _placed(self, part: Tensor) -> Tensor:
+        if self.settings.channels_last and part.ndim == 4:
+            return part.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        return part.to(self.device, non_blocking=True)
+
+    def look(self, steps: int) -> bool:
+        """Check the loss and measure where it is time to; return whether to go on."""
+        points, last = self.settings.measurements, self.settings.steps
+        due = steps * points // last > (steps - 1) * points // last
+        if due or steps % self.settings.check_every == 0:
+            self.loss = self.total.item() / self.since
+            self.finite = math.isfinite(self.loss)
+        if due and self.finite:
+            self._measure()
+            self.total.zero_()
+            self.since = 0
+            self.stopped = self.settings.stop is not None and self.settings.stop(tuple(self.curve))
+        return self.going
+
+    def _measure(self) -> None:
+        if self.settings.measure is None:
+            return
+        self.model.eval()
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            self.curve.append(self.settings.measure(self.model))
+
+    def restore(self) -> int:
+        """Go back to the last checkpoint, if there is one; return the steps that were made."""
+        saving = self.settings.saving
+        saved = None if saving is None else saving.read(self.model, self.optimiser)
+        if saved is None:
+            return 0
+        self.curve, self.loss = list(saved.curve), saved.loss
+        self.before = self.saved_at = saved.seconds
+        self.total.fill_(saved.total)
+        self.since, self.finite, self.stopped = saved.since, saved.finite, saved.stopped
+        return saved.steps
+
+    def save(self, steps: int, *, last: bool) -> None:
+        """Keep a checkpoint where it is time to, or at the end."""
+        saving = self.settings.saving
+        if saving is None or not (last or self.seconds - self.saved_at >= saving.every):
+            return
+        self.saved_at = self.seconds
+        saving.write(
+            self.model,
+            self.optimiser,
+            Saved(
+                steps=steps,
+                curve=tuple(self.curve),
+                loss=self.loss,
+                total=self.total.item(),
+                since=self.since,
+                finite=self.finite,
+                stopped=self.stopped,
+                seconds=self.seconds,
+            ),
+        )
