@@ -88,7 +88,7 @@ MEMBERS = {
     "TokenPattern": "drop_rate off scaled",
     "TokenSpace": SPACE,
 }
-MODULES = {"baselines", "benchmark"}
+MODULES = {"baselines", "benchmark", "zoo"}
 PUBLIC = {"AutoDropoutError", *SIGNATURES}
 SOURCE = Path(autodropout.__file__)
 

@@ -18,6 +18,7 @@ from autodropout.token_space import TokenSpace as TokenSpace
 if TYPE_CHECKING:
     from autodropout import baselines as baselines
     from autodropout import benchmark as benchmark
+    from autodropout import zoo as zoo
     from autodropout.adapting import adaptive_dropout as adaptive_dropout
     from autodropout.adaptive import AdaptiveDropout as AdaptiveDropout
     from autodropout.applying import Applied as Applied
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_LATE_MODULES = ("baselines", "benchmark")
+_LATE_MODULES = ("baselines", "benchmark", "zoo")
 _LATE = {
     "AdaptiveDropout": "adaptive",
     "Applied": "applying",

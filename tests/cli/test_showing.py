@@ -76,8 +76,9 @@ def test_bad_input(capsys, path, tmp_path, toy):
     (tmp_path / "bad.json").write_text("{")
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
     missing, folder = str(tmp_path / "no.json"), str(tmp_path)
-    assert (
-        error(missing) == f"{missing} cannot be read (No such file or directory); name a policy's JSON file"
+    assert error(missing) == (
+        f"{missing} cannot be read (No such file or directory); name a policy's JSON file, or one of "
+        "autodropout zoo"
     )
     assert error(folder).startswith(f"{folder} is a directory; expected a policy's JSON file, such as ")
     assert "bad.json: not a policy: malformed JSON" in error(str(tmp_path / "bad.json"))

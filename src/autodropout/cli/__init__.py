@@ -28,6 +28,7 @@ from autodropout.cli.resuming import Resume
 from autodropout.cli.searching import Search
 from autodropout.cli.showing import Show
 from autodropout.cli.tailing import Logs
+from autodropout.cli.zoo import Zoo
 from autodropout.errors import (
     AutoDropoutError,
     DataError,
@@ -45,6 +46,7 @@ _COMMANDS: dict[str, tuple[type[Command], str]] = {
     "resume": (Resume, "Go on with a search after any stop."),
     "compare": (Compare, "Compare a policy with tuned baselines."),
     "benchmark": (Benchmark, "Compare searchers without training anything."),
+    "zoo": (Zoo, "The policies that come with the package."),
     "show": (Show, "Draw a policy's patterns."),
     "report": (Report, "Write one HTML page about a search."),
     "export": (Export, "Write a search's trials for other tools."),

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from autodropout import zoo
 from autodropout.errors import UsageError
 from autodropout.policy import Policy
 
@@ -24,12 +25,16 @@ class Command(ABC):
 
 
 def loaded_policy(path: Path) -> Policy:
-    """Read a policy from a file that the user named.
+    """Read a policy from a file that the user named, or take it from the zoo.
+
+    A file comes first: the zoo's names are for words that are no file's.
 
     Raises:
         UsageError: The file cannot be read.
         PatternError: It holds no policy.
     """
+    if not path.exists() and str(path) in zoo.names():
+        return zoo.load(str(path))
     try:
         if path.is_dir():
             raise UsageError(
@@ -37,4 +42,6 @@ def loaded_policy(path: Path) -> Policy:
             )
         return Policy.load(path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); name a policy's JSON file") from error
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}); name a policy's JSON file, or one of autodropout zoo"
+        ) from error

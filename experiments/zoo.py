@@ -1,0 +1,234 @@
+"""Write the zoo: its entries, docs/zoo.md with a card each, and their pictures.
+
+    python experiments/zoo.py
+
+Found policies and their figures come from results/, so that nothing is typed by hand; a policy is let in only
+if it was better than the best tuned baseline (adjusted p below .05). Seconds on one core.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autodropout.baselines import points
+from autodropout.conv_space import ConvSpace
+from autodropout.errors import UsageError
+from autodropout.pattern import ConvPattern
+from autodropout.policy import Policy
+from autodropout.report.draw import save_png
+from autodropout.report.samples import SampleSettings, sample_policy
+from autodropout.tasks.registry import task_named
+from autodropout.zoo import Arm, Card, Evidence, Searched
+from autodropout.zoo.entries import to_text
+
+ROOT = Path(__file__).parents[1]
+ENTRIES = Path("src/autodropout/zoo/policies")
+SIGNIFICANT = 0.05
+_BLOCKS = (3, 4, 6, 3)  # of ResNet-50
+_TRANSFORMERS = "Transformers whose sites have roles: timm, Hugging Face, torch.nn, ours"
+Entry = tuple[Card, Policy]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Where a found policy lies.
+
+    Attributes:
+        name: Word for it in the zoo.
+        task: Task that it was found on.
+        fits: Models that its keys are for.
+        summary: One line.
+        results: Directory below results/ with best.json and comparison.json.
+        searched: The search.
+    """
+
+    name: str
+    task: str
+    fits: str
+    summary: str
+    results: str
+    searched: Searched
+
+
+FOUND = (
+    Found(
+        name="digits",
+        task="digits",
+        fits="the network of the task digits",
+        summary="Found on 300 handwritten digits in 60 trainings.",
+        results="digits",
+        searched=Searched(
+            task="digits",
+            searcher="reinforce",
+            trials=48,
+            confirmations=12,
+            reward=json.loads((ROOT / "results/digits/cost.json").read_text())[0]["confirmed_reward"],
+            command="autodropout search digits",
+        ),
+    ),
+)
+
+
+def methods() -> list[Entry]:
+    """Return known methods as policies, at the strength of their papers."""
+    branches = ("role:output", "role:ffn")
+    return [
+        _method(
+            "dropout",
+            "Dropout of single units at the ends of both branches, .1.",
+            _TRANSFORMERS,
+            "Vaswani et al. 2017, section 5.4",
+            Policy(dict.fromkeys(branches, points.dropout(0.1))),
+        ),
+        _method(
+            "word-dropout",
+            "Whole tokens dropped at the ends of both branches, .1.",
+            _TRANSFORMERS,
+            "Dai and Le 2015, for embeddings; here where Vaswani et al. 2017 have Dropout",
+            Policy(dict.fromkeys(branches, points.word_dropout(0.1))),
+        ),
+        _method(
+            "variational-dropout",
+            "One mask for all tokens of a sequence at the ends of both branches, .1.",
+            _TRANSFORMERS,
+            "Gal and Ghahramani 2016, for recurrent networks; here where Vaswani et al. 2017 have Dropout",
+            Policy(dict.fromkeys(branches, points.variational_dropout(0.1))),
+        ),
+        _method(
+            "stochastic-depth-resnet50",
+            "Residual branches dropped whole, rising linearly to .5 at the last block.",
+            "torchvision's and timm's resnet50",
+            "Huang et al. 2016, linear decay to a survival probability of .5",
+            _stochastic_depth(0.5),
+        ),
+        _method(
+            "spatial-dropout-resnet50",
+            "Whole channels dropped in the last stage, .1.",
+            "torchvision's and timm's resnet50",
+            "Tompson et al. 2015; the place and the strength are ours",
+            Policy({"layer4.*.bn3": points.spatial_dropout(0.1)}),
+        ),
+    ]
+
+
+def found(origin: Found) -> Entry:
+    """Return a found policy with the figures of its comparison.
+
+    Raises:
+        UsageError: It was not shown to be better than the best baseline.
+    """
+    folder = ROOT / "results" / origin.results
+    policy = Policy.load(folder / "best.json")
+    facts = json.loads((folder / "comparison.json").read_text(encoding="utf8"))
+    arms = facts["comparison"]["arms"]
+    mine = next(arm for arm in arms if arm["name"] == "policy")
+    sign = 1 if facts["comparison"]["higher_is_better"] else -1
+    if mine["adjusted_p"] >= SIGNIFICANT or sign * mine["difference"] <= 0:
+        raise UsageError(f"{origin.name} was not shown to be better than {mine['against']}; leave it out")
+    card = Card(
+        name=origin.name,
+        kind="found",
+        summary=origin.summary,
+        fits=origin.fits,
+        source=f"results/{origin.results}",
+        searched=origin.searched,
+        evidence=Evidence(
+            figure=facts["comparison"]["figure"],
+            higher_is_better=facts["comparison"]["higher_is_better"],
+            seeds=mine["pairs"],
+            arms=tuple(_arm(arm) for arm in [*(a for a in arms if a is not mine), mine]),
+            against=mine["against"],
+            difference=mine["difference"],
+            low=mine["difference_low"],
+            high=mine["difference_high"],
+            p=mine["adjusted_p"],
+            command=facts["command"],
+        ),
+    )
+    return card, policy
+
+
+def page(entries: Sequence[Entry]) -> str:
+    """Return docs/zoo.md."""
+    parts = [
+        "# Zoo",
+        "This page is written by `python experiments/zoo.py`; do not edit it. `ad.zoo.names()` lists the "
+        "policies, `ad.zoo.load(name)` returns one, `ad.zoo.card(name)` says where it comes from; "
+        "`autodropout zoo` does so in the terminal, and every command that takes a policy's file takes a "
+        "name, too. *Found* policies were better than the best tuned baseline on held-out data; *methods* "
+        "are known ones as policies, at the strength of their papers; *words* are after what a paper says in "
+        "words of a policy that was not published.",
+    ]
+    parts += [_section(card) for card, _ in sorted(entries, key=lambda entry: entry[0].name)]
+    return "\n\n".join(parts) + "\n"
+
+
+def run(root: Path = ROOT) -> list[Entry]:
+    """Write everything below ``root``; return the entries."""
+    entries = [*methods(), *map(found, FOUND)]
+    sizes = {origin.name: _sizes(origin.task) for origin in FOUND}
+    (root / ENTRIES).mkdir(parents=True, exist_ok=True)
+    (root / "docs" / "pictures").mkdir(parents=True, exist_ok=True)
+    for card, policy in entries:
+        (root / ENTRIES / f"{card.name}.json").write_text(to_text(card, policy), encoding="utf8")
+        settings = SampleSettings(size=(14, 14), sizes=sizes.get(card.name))
+        save_png(sample_policy(policy, settings), root / "docs" / "pictures" / f"zoo-{card.name}.png")
+    (root / "docs" / "zoo.md").write_text(page(entries), encoding="utf8")
+    return entries
+
+
+def _method(name: str, summary: str, fits: str, source: str, policy: Policy) -> Entry:
+    return Card(name=name, kind="method", summary=summary, fits=fits, source=source), policy
+
+
+def _stochastic_depth(last: float) -> Policy:
+    """Return rate = last * block / blocks for the blocks of a ResNet-50, counted from 1."""
+    names = [f"layer{stage}.{block}.bn3" for stage, n in enumerate(_BLOCKS, 1) for block in range(n)]
+    patterns: dict[str, ConvPattern] = {
+        name: points.stochastic_depth(last * place / len(names)) for place, name in enumerate(names, 1)
+    }
+    return Policy(patterns)
+
+
+def _arm(arm: Mapping[str, Any]) -> Arm:
+    return Arm(name=arm["name"], mean=arm["mean"], spread=arm["spread"])
+
+
+def _sizes(task: str) -> Mapping[str, tuple[int, int]] | None:
+    space = task_named(task).space()
+    return space.sites if isinstance(space, ConvSpace) else None
+
+
+def _section(card: Card) -> str:
+    lines = [f"## {card.name}", "", f"{card.summary} *{card.kind}*", ""]
+    lines += [f"- Fits: {card.fits}.", f"- Source: {card.source}.", f"- Licence: {card.licence}."]
+    if (searched := card.searched) is not None:
+        lines.append(
+            f"- Search: {searched.trials} trials by {searched.searcher}, {searched.confirmations} trainings "
+            f"to confirm, mean reward {searched.reward:.4f} (`{searched.command}`)."
+        )
+    lines += [f'- Load: `ad.zoo.load("{card.name}")`.', ""]
+    if (evidence := card.evidence) is not None:
+        lines += _table(evidence)
+    return "\n".join([*lines, f"![Random draws of {card.name}](pictures/zoo-{card.name}.png)"])
+
+
+def _table(evidence: Evidence) -> list[str]:
+    head = [
+        f"Held-out {evidence.figure}, {evidence.seeds} seeds of each arm: {evidence.difference:+.4f} against "
+        f"{evidence.against} (95% interval {evidence.low:+.4f} to {evidence.high:+.4f}, Holm-adjusted "
+        f"p = {evidence.p:.2g}).",
+        "",
+        f"| arm | {evidence.figure} | deviation |",
+        "|---|---:|---:|",
+    ]
+    return [*head, *(f"| {arm.name} | {arm.mean:.4f} | {arm.spread:.4f} |" for arm in evidence.arms), ""]
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
+    for card, _ in run():
+        print(f"{card.name}: {card.summary}")

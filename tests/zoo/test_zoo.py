@@ -1,0 +1,133 @@
+"""The zoo: every entry loads and applies, and is what experiments/zoo.py writes."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+import autodropout as ad
+from autodropout import zoo
+from autodropout.cli import main
+from autodropout.errors import PatternError, UsageError
+from autodropout.models.decoder import Decoder
+from autodropout.models.digits_net import DigitsNet
+from autodropout.zoo.entries import from_text, to_text
+
+ROOT = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("zoo_experiment", ROOT / "experiments" / "zoo.py")
+experiment = importlib.util.module_from_spec(SPEC)
+IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def loaded():
+    sys.modules["zoo_experiment"] = experiment  # a frozen dataclass with slots looks its module up
+    SPEC.loader.exec_module(experiment)
+    yield
+    del sys.modules["zoo_experiment"]
+
+
+def model_of(fits):
+    """Return a model that the card speaks of, and an input."""
+    if "digits" in fits:
+        return DigitsNet(8), torch.randn(2, 1, 8, 8)
+    if "resnet50" in fits:
+        return torchvision.models.resnet50(num_classes=3), IMAGES
+    tokens = torch.zeros(2, 8, dtype=torch.int64)
+    return Decoder(vocabulary=20, context=8, layers=2, width=16, heads=2), tokens
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_each_is_found_applies_fires_and_goes(name):
+    policy, card = ad.zoo.load(name), ad.zoo.card(name)
+    assert card.name == name
+    model, inputs = model_of(card.fits)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with ad.apply(model, policy) as applied:
+        model.train()(inputs)
+        assert applied.silent_sites() == ()
+        model.load_state_dict(before)
+        assert len(applied.layers) >= len(policy.sites)
+    assert list(model.state_dict()) == list(before)
+
+
+def test_stochastic_depth_rises_linearly_to_one_half():
+    rates = [pattern.rate for _, pattern in sorted(ad.zoo.load("stochastic-depth-resnet50").sites.items())]
+    assert rates == pytest.approx([0.5 * block / 16 for block in range(1, 17)])
+
+
+def test_found_policies_say_how_they_did():
+    found = [zoo.card(name) for name in zoo.names() if zoo.card(name).kind == "found"]
+    assert [card.name for card in found] == ["digits"]
+    for card in found:
+        assert card.evidence.p < 0.05
+        assert card.evidence.low > 0
+        assert card.evidence.arms[-1].name == "policy"
+        assert card.evidence.against in {arm.name for arm in card.evidence.arms}
+
+
+def test_the_files_are_what_the_command_writes(tmp_path):
+    entries = experiment.run(tmp_path)
+    assert {card.name for card, _ in entries} == set(zoo.names())
+    for path in (experiment.ENTRIES / f"{name}.json" for name in zoo.names()):
+        assert (ROOT / path).read_text(encoding="utf8") == (tmp_path / path).read_text(encoding="utf8")
+    page = Path("docs", "zoo.md")
+    assert (ROOT / page).read_text(encoding="utf8") == (tmp_path / page).read_text(encoding="utf8")
+    for name in zoo.names():
+        assert (ROOT / "docs" / "pictures" / f"zoo-{name}.png").is_file()
+
+
+def test_what_won_nothing_is_left_out(tmp_path, monkeypatch):
+    facts = json.loads((ROOT / "results/digits/comparison.json").read_text())
+    for arm in facts["comparison"]["arms"]:
+        arm["adjusted_p"] = 0.2
+    folder = tmp_path / "results" / "digits"
+    folder.mkdir(parents=True)
+    (folder / "comparison.json").write_text(json.dumps(facts))
+    (folder / "best.json").write_text(ad.zoo.load("digits").to_json())
+    monkeypatch.setattr(experiment, "ROOT", tmp_path)
+    with pytest.raises(UsageError, match=r"was not shown to be better than dropblock 0\.05"):
+        experiment.found(experiment.FOUND[0])
+
+
+@pytest.mark.parametrize("name", ["digits", "word-dropout"])
+def test_text_round_trip(name):
+    entry = zoo.card(name), zoo.load(name)
+    assert from_text(to_text(*entry)) == entry
+
+
+def test_errors():
+    with pytest.raises(UsageError, match=r"has no policy 'wrd-dropout'; did you mean 'word-dropout'\?"):
+        zoo.load("wrd-dropout")
+    with pytest.raises(UsageError, match=r"the zoo has no policy '\.\./x'; there are digits, "):
+        zoo.card("../x")
+    with pytest.raises(PatternError, match="the zoo entry's schema is 2; this autodropout reads schema 1"):
+        from_text('{"schema": 2}')
+    with pytest.raises(PatternError, match=r"the zoo entry is damaged \(KeyError: 'policy'\)"):
+        from_text('{"schema": 1}')
+    with pytest.raises(UsageError, match="lacks its search or its evidence"):
+        zoo.Card(name="x", kind="found", summary="", fits="", source="")
+    with pytest.raises(UsageError, match="kind is 'lucky'; expected one of found, method, words"):
+        zoo.Card(name="x", kind="lucky", summary="", fits="", source="")
+
+
+def test_the_command_line(capsys, tmp_path):
+    assert main(["zoo"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in zoo.names())
+    assert main(["zoo", "digits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["evidence"]["seeds"] == 20
+    saved = tmp_path / "mine.json"
+    assert main(["zoo", "word-dropout", "--save", str(saved)]) == 0
+    assert ad.Policy.load(saved) == zoo.load("word-dropout")
+    capsys.readouterr()
+    assert main(["show", "word-dropout"]) == 0
+    assert "role:ffn" in capsys.readouterr().out
+    assert main(["zoo", "--save", str(saved)]) == 2
+    assert "--save needs the name of a policy" in capsys.readouterr().err
+    assert main(["zoo", "word-dropuot"]) == 2
+    assert "did you mean 'word-dropout'?" in capsys.readouterr().err
