@@ -390,7 +390,11 @@ def test_a_module_that_runs_twice_is_refused():
 
 
 def test_a_module_that_returns_no_tensor_is_refused():
-    net = nn.Sequential(nn.LSTM(3, 3))
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    net = nn.Sequential(Pair())
     with pytest.raises(SiteError, match='site "0" returns a tuple; expected one tensor'):
         attribute(net, torch.randn(2, 3), torch.tensor([0, 1]), ["0"], "gradient")
 

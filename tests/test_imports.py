@@ -50,6 +50,7 @@ ONLY_HERE = {
     "torch": "tensors layers applying engine.controller engine.gradient engine.reinforce models data tasks"
     " report top",
     "ray": "engine.executors.ray",
+    "captum": "attribution.against_zero",
 }
 ENTRY_POINTS = {  # they may have many parameters, which are keyword-only
     "engine.run.search",

@@ -119,8 +119,8 @@ def adaptive_dropout(
 
     Args:
         model: A classifier, not yet compiled or wrapped for parallel training.
-        names: Names or globs (whose ``*`` stops at dots) of Linear, convolution, normalisation or Embedding
-            modules whose outputs are dropped.
+        names: Names or globs (whose ``*`` stops at dots) of Linear, convolution, normalisation, Embedding or
+            recurrent modules whose outputs are dropped; of the last, that of all steps, not the last state.
         rate: Mean rate over the units of each module, which is kept.
         settings: How rates follow relevance; ``saved`` has no meaning here.
         refreshing: When and how rates are refreshed.
@@ -145,8 +145,11 @@ def adaptive_dropout(
     settings = replace(settings, saved=False)
     layers = {}
     for name in meant(model, names, _refusal):
-        units, axis = _units(named_module(model, name)) or (0, 0)
+        module = named_module(model, name)
+        units, axis = _units(module) or (0, 0)
         layers[name] = AdaptiveDropout(units, rate, settings, axis=axis, site=name, seed=seed)
+        if isinstance(module, nn.RNNBase) and not module.batch_first:
+            layers[name].batch_axis = 1
     with ExitStack() as undo:
         closings = []
         for name, layer in layers.items():
@@ -165,8 +168,8 @@ def _refusal(module: nn.Module) -> str | None:
     if _units(module) is not None:
         return None
     return (
-        f"{type(module).__name__} has no known number of units; name a Linear, convolution, normalisation or "
-        "Embedding module"
+        f"{type(module).__name__} has no known number of units; name a Linear, convolution, normalisation, "
+        "recurrent or Embedding module"
     )
 
 
@@ -185,4 +188,6 @@ def _units(module: nn.Module) -> tuple[int, int] | None:
             return int(module.normalized_shape[-1]), -1
         case nn.Embedding():
             return module.embedding_dim, -1
+        case nn.RNNBase():
+            return (module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1), -1
     return None

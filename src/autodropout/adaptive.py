@@ -88,6 +88,9 @@ class AdaptiveDropout(Steered):
         torch.Size([2, 4, 8, 8])
     """
 
+    batch_axis = 0
+    """Axis of the batch; 1 behind a recurrent layer that has the steps first."""
+
     rates: Tensor
     average: Tensor
     observed: Tensor
@@ -129,7 +132,8 @@ class AdaptiveDropout(Steered):
         along = [1] * h.ndim
         along[axis] = self.num_channels
         rates = (self.rates * self.current_strength()).reshape(along)
-        cells = [n if place in (0, axis) or not self.settings.whole else 1 for place, n in enumerate(h.shape)]
+        apart = (self.batch_axis, axis)
+        cells = [n if place in apart or not self.settings.whole else 1 for place, n in enumerate(h.shape)]
         keep = ~self.noise(h.device).coins(rates, cells)
         return h * (keep / (1.0 - rates)).to(h.dtype)
 

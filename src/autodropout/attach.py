@@ -91,6 +91,12 @@ def attach(model: nn.Module, site: str, children: Sequence[nn.Module], name: str
     return Attachment(module, child, module.register_forward_hook(_HOOKS[name]), name)
 
 
+def with_rates(module: nn.Module, output: object) -> object:
+    """Call the child with rates of its own on a module's output, or on a recurrent layer's of all steps."""
+    child = module.get_submodule(RATES)
+    return (child(output[0]), *output[1:]) if isinstance(output, tuple) else child(output)
+
+
 def named_module(model: nn.Module, name: str) -> nn.Module:
     """Return a module by its dotted name.
 
@@ -117,7 +123,7 @@ def _call_child(module: nn.Module, _: object, output: object) -> object:
 
 
 def _call_rates(module: nn.Module, _: object, output: object) -> object:
-    return module.get_submodule(RATES)(output) if module.training else output
+    return with_rates(module, output) if module.training else output
 
 
 _HOOKS = {CHILD: _call_child, RATES: _call_rates}

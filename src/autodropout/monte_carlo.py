@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from autodropout.attach import CHILD, RATES
+from autodropout.attach import CHILD, RATES, with_rates
 from autodropout.errors import UsageError
 from autodropout.existing import rates_of
 from autodropout.layers import PatternDropout
@@ -129,7 +129,7 @@ def _call_child_anyway(module: nn.Module, _: object, output: object) -> object:
 
 
 def _call_rates_anyway(module: nn.Module, _: object, output: object) -> object:
-    return module.get_submodule(RATES)(output)
+    return with_rates(module, output)
 
 
 _CALLS = {CHILD: _call_child_anyway, RATES: _call_rates_anyway}

@@ -1,8 +1,7 @@
 """Relevance of a model's units to the outputs of interest."""
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from typing import Any, Literal, get_args
 
 import torch
@@ -11,11 +10,14 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from autodropout.attach import named_module
+from autodropout.attribution.against_zero import deeplift, integrated_gradients
 from autodropout.attribution.lrp import Propagation
-from autodropout.errors import ShapeError, SiteError, UsageError
+from autodropout.attribution.running import caught, chosen, in_evaluation, logits_of
+from autodropout.errors import SiteError, UsageError
 
-Method = Literal["lrp", "gradient"]
-"""Layer-wise relevance propagation with the epsilon rule, or gradient times activation."""
+Method = Literal["lrp", "gradient", "integrated_gradients", "deeplift"]
+"""Layer-wise relevance propagation with the epsilon rule, gradient times activation, and two that captum
+computes."""
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
@@ -38,7 +40,7 @@ def relevance(
         inputs: What it is called with.
         targets: The classes of interest.
         sites: Names of modules whose output units are meant.
-        method: ``"lrp"`` or ``"gradient"``.
+        method: See ``attribute``.
         axes: Name to the axis along which its output has units, for modules other than Linear, convolutions,
             batch and layer normalisation, whose output has more than two axes.
 
@@ -75,16 +77,18 @@ def attribute(
 ) -> dict[str, Tensor]:
     """Return the relevance R of every output of some modules to the logits of the targets.
 
-    The model runs once, forward and backward, in evaluation mode; modes, gradients and statistics stay as
-    they are. What is shared out is the target's logit of each example, so R sums to it at every cut
-    through the network, less what biases contribute behind the cut.
+    The model runs in evaluation mode, once forward and backward by the first two methods; modes, gradients
+    and statistics stay as they are. What is shared out is the target's logit of each example, so R sums to
+    it at every cut through the network, less what biases contribute behind the cut.
 
     Args:
         model: Returns logits (..., classes), or something with ``logits``.
         inputs: What it is called with: a tensor, a tuple of arguments, or a dict of keyword arguments.
         targets: int64, the logits' shape without classes.
         sites: Names of modules, each of which runs once and returns one tensor.
-        method: ``"lrp"`` or ``"gradient"``.
+        method: ``"lrp"``, or ``"gradient"``: gradient times activation. ``"integrated_gradients"`` takes
+            the mean gradient on the way from zeros at the site, 16 passes for each site; ``"deeplift"``
+            compares with inputs of zeros (both need the extra ``adaptive``, see ``against_zero.py``).
         epsilon: Of the epsilon rule, in units of the activations.
 
     Returns:
@@ -94,6 +98,7 @@ def attribute(
         SiteError: A name is no module, or did not run, ran twice or returned no tensor.
         ShapeError: Targets and outputs do not fit.
         UsageError: The method is unknown, or the network holds a function that it has no rule for.
+        MissingError: captum is not installed, and the method needs it.
     """
     if method not in METHODS:
         raise UsageError(f"method is {method!r}; expected one of {', '.join(map(repr, METHODS))}")
@@ -101,21 +106,20 @@ def attribute(
         raise UsageError(f"epsilon is {epsilon!r}; expected a number of at least 0")
     if isinstance(sites, str) or not sites:
         raise UsageError(f"sites is {sites!r}; expected a sequence of at least one name")
-    propagation = Propagation(epsilon) if method == "lrp" else None
-    with _evaluation(model), torch.enable_grad(), ExitStack() as stack:
-        outputs: dict[str, Tensor] = {}
-        for name in sites:
-            stack.enter_context(_caught(named_module(model, name), name, outputs))
-        chosen = _chosen(_logits(model, inputs, propagation), targets)
-    if missing := [name for name in sites if name not in outputs]:
-        raise SiteError(f"the model did not run {', '.join(missing)}; name modules that it calls")
-    start = chosen.detach() if propagation is not None else torch.ones_like(chosen)
-    tensors = list(outputs.values())
-    gradients = torch.autograd.grad(chosen, tensors, start, allow_unused=True)
-    filled = [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, gradients, strict=True)]
-    if propagation is None:
-        filled = [t.detach() * g for t, g in zip(tensors, filled, strict=True)]
-    return dict(zip(outputs, filled, strict=True))
+    with in_evaluation(model), torch.enable_grad():
+        match method:
+            case "lrp":
+                return _backward(model, inputs, targets, sites, Propagation(epsilon))
+            case "gradient":
+                return _backward(model, inputs, targets, sites, None)
+            case "integrated_gradients":
+                with torch.no_grad():
+                    outputs, _ = _outputs(model, inputs, targets, sites, None)
+                return integrated_gradients(model, inputs, targets, outputs)
+            case "deeplift":
+                with torch.no_grad():
+                    _outputs(model, inputs, targets, sites, None)
+                return deeplift(model, inputs, targets, sites)
 
 
 def unit_axis(module: nn.Module, num_axes: int, given: int | None, name: str) -> int:
@@ -133,12 +137,48 @@ def unit_axis(module: nn.Module, num_axes: int, given: int | None, name: str) ->
         or num_axes == 2
     ):
         return 1
-    if isinstance(module, nn.Linear | nn.LayerNorm | nn.RMSNorm | nn.Embedding):
+    if isinstance(module, nn.Linear | nn.LayerNorm | nn.RMSNorm | nn.Embedding | nn.RNNBase):
         return -1
     raise SiteError(
         f'site "{name}" is a {type(module).__name__} with an output of {num_axes} axes; say along which one '
         f'it has units, such as axes={{"{name}": 1}}'
     )
+
+
+def _backward(
+    model: nn.Module,
+    inputs: object,
+    targets: Tensor,
+    sites: Sequence[str],
+    propagation: Propagation | None,
+) -> dict[str, Tensor]:
+    """Return relevance, or without propagation gradient times activation, by one pass of each kind."""
+    outputs, logits = _outputs(model, inputs, targets, sites, propagation)
+    start = logits.detach() if propagation is not None else torch.ones_like(logits)
+    tensors = list(outputs.values())
+    gradients = torch.autograd.grad(logits, tensors, start, allow_unused=True)
+    filled = [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, gradients, strict=True)]
+    if propagation is None:
+        filled = [t.detach() * g for t, g in zip(tensors, filled, strict=True)]
+    return dict(zip(outputs, filled, strict=True))
+
+
+def _outputs(
+    model: nn.Module,
+    inputs: object,
+    targets: Tensor,
+    sites: Sequence[str],
+    propagation: Propagation | None,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return what the sites put out, and the targets' logits."""
+    outputs: dict[str, Tensor] = {}
+    with ExitStack() as stack:
+        for name in sites:
+            stack.enter_context(caught(named_module(model, name), name, outputs))
+        logits = chosen(_logits(model, inputs, propagation), targets)
+    if missing := [name for name in sites if name not in outputs]:
+        raise SiteError(f"the model did not run {', '.join(missing)}; name modules that it calls")
+    return outputs, logits
 
 
 def _logits(model: nn.Module, inputs: object, propagation: Propagation | None) -> Tensor:
@@ -153,58 +193,4 @@ def _logits(model: nn.Module, inputs: object, propagation: Propagation | None) -
     args, named = tuple(map(prepared, args)), {name: prepared(value) for name, value in named.items()}
     with propagation or nullcontext():
         output = model(*args, **named)
-    logits = getattr(output, "logits", output)
-    if not isinstance(logits, Tensor) or not logits.is_floating_point() or logits.ndim < 1:
-        raise ShapeError(f"the model returns a {type(output).__name__}; expected a float tensor of logits")
-    return logits
-
-
-def _chosen(logits: Tensor, targets: Tensor) -> Tensor:
-    if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != logits.shape[:-1]:
-        shape = f"{targets.dtype} {tuple(targets.shape)}" if isinstance(targets, Tensor) else repr(targets)
-        raise ShapeError(
-            f"targets is {shape}; expected int64 {tuple(logits.shape[:-1])}, a class for each output"
-        )
-    if targets.numel() and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[-1]:
-        raise ShapeError(
-            f"targets lie from {int(targets.min())} to {int(targets.max())}; expected 0 to "
-            f"{logits.shape[-1] - 1}"
-        )
-    return logits.gather(-1, targets.to(logits.device)[..., None]).squeeze(-1)
-
-
-@contextmanager
-def _caught(module: nn.Module, name: str, outputs: dict[str, Tensor]) -> Iterator[None]:
-    """Keep the module's output; what follows gets a copy, which it may change in place."""
-
-    def catch(_: nn.Module, __: object, output: object) -> Tensor:
-        if not isinstance(output, Tensor):
-            raise SiteError(f'site "{name}" returns a {type(output).__name__}; expected one tensor')
-        if name in outputs:
-            raise SiteError(
-                f'site "{name}" runs more than once in a forward pass; its relevance has no one place'
-            )
-        outputs[name] = output
-        return output.clone()
-
-    handle = module.register_forward_hook(catch)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
-    """Put all of a model in evaluation mode, uncompiled, and give every module its mode back."""
-    before = [(module, module.training) for module in model.modules()]
-    stance: Any = nullcontext()
-    if "torch._dynamo" in sys.modules:
-        stance = torch.compiler.set_stance("force_eager")
-    model.eval()
-    try:
-        with stance:
-            yield
-    finally:
-        for module, training in before:
-            module.training = training
+    return logits_of(output)
