@@ -8,6 +8,7 @@ import pytest
 from autodropout.cli import main
 from autodropout.cli.account import tables
 from autodropout.comparison import read_comparison
+from autodropout.comparison.quotations import quotations
 from autodropout.conclusions import conclusion
 from autodropout.engine.control import request
 from autodropout.engine.study import Study
@@ -38,6 +39,26 @@ def failed(capsys, code: int, *arguments: str) -> str:
     assert text.startswith("error: ")
     assert text.count("\n") == 1
     return text[7:-1]
+
+
+def test_the_papers_figures_stand_beside_ours_as_quoted(capsys, toy, policy, monkeypatch):
+    quoted = quotations("imagenet-efficientnet-b7")
+    monkeypatch.setattr("autodropout.cli.account.quotations", lambda task: quoted)
+    monkeypatch.setattr("autodropout.cli.account.quoted_elsewhere", lambda task: f"Not {task}.")
+    assert compared(policy, "--out", "x", "--baselines", "none") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Quoted, not measured here: ImageNet, EfficientNet-B7, top-1 / top-5 accuracy, %" in text
+    assert "AutoDropout 84.7 / 97.1 policy" in text
+    assert "Not toy." in text
+    account = json.loads(Path("x/comparison.json").read_text())
+    assert account["quoted"] == json.loads(json.dumps([quotation.to_plain() for quotation in quoted]))
+    assert [arm["name"] for arm in account["comparison"]["arms"]] == ["none", "policy"]
+    markdown = Path("x/comparison.md").read_text()
+    assert (
+        "\n## Quoted from the paper\n\n### Quoted, not measured here: ImageNet, EfficientNet-B7" in markdown
+    )
+    assert "| AutoDropout | 84.7 / 97.1 | policy |" in markdown
+    assert "84.7" not in Path("x/comparison.tex").read_text()
 
 
 def test_a_whole_comparison(capsys, toy, policy):

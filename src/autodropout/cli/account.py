@@ -1,7 +1,7 @@
 """What a comparison leaves behind: a terminal's table, and JSON, Markdown and LaTeX files."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from autodropout.atomic import write_text
 from autodropout.comparison import Comparison
+from autodropout.comparison.quotations import Quotation, quotations, quoted_elsewhere, quoted_text
 from autodropout.comparison.tuning import Tuned
 from autodropout.comparison.writing import cells
 from autodropout.conclusions import conclusion
@@ -88,6 +89,16 @@ class Account:
             "The policy drops nothing: its arm trains as without any policy, so they can show no difference."
         )
 
+    @property
+    def quoted(self) -> tuple[Quotation, ...]:
+        """The paper's figures on this task."""
+        return quotations(self.task)
+
+    @property
+    def quoted_elsewhere(self) -> str | None:
+        """A sentence about figures of the paper that do not compare with these; None if there is none."""
+        return quoted_elsewhere(self.task)
+
     def to_json(self) -> str:
         """Return everything as strict JSON with a schema number."""
         plain = {
@@ -100,6 +111,7 @@ class Account:
             "tuning": [_plain(tuned) for tuned in self.tuned],
             "random": self._plain_random(),
             "comparison": json.loads(self.comparison.to_json()),
+            "quoted": [quotation.to_plain() for quotation in self.quoted],
         }
         return json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
@@ -107,7 +119,10 @@ class Account:
         """Return the table, what it shows, and what it cost to make it fair."""
         head = f"# Comparison on {self.task}\n\n{self.summary}.\n\n```\n{self.command}\n```\n\n"
         notes = "".join(f"- {note}\n" for note in self._notes())
-        return f"{head}{self.comparison.to_markdown()}\n## Budget\n\n{notes}"
+        quoted = (
+            "\n".join(["", "## Quoted from the paper", "", *quoted_text(self.quoted)]) if self.quoted else ""
+        )
+        return f"{head}{self.comparison.to_markdown()}\n## Budget\n\n{notes}{quoted}"
 
     def to_latex(self) -> str:
         """Return the table (package booktabs), everything else as comments."""
@@ -146,6 +161,8 @@ class Account:
             yield self.idle
         if self.against_random is not None:
             yield self.against_random
+        if self.quoted_elsewhere is not None:
+            yield self.quoted_elsewhere
 
 
 def save(account: Account, out: Path) -> list[Path]:
@@ -169,6 +186,21 @@ def tables(comparison: Comparison, width: int) -> list[Table]:
     every = range(len(head))
     chosen = [tuple(every)] if width >= _WIDE else [_FIGURES, _DIFFERENCES]
     return [_table(head, body, tuple(place for place in places if place in every)) for places in chosen]
+
+
+def quoted_tables(quoted: Sequence[Quotation]) -> list[Table]:
+    """Return the paper's figures, a table of their own for each column, marked as quoted."""
+    found = []
+    for quotation in quoted:
+        head, *body = quotation.cells()
+        title = Text(quotation.title)
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, title=title, title_justify="left")
+        for name in head:
+            table.add_column(Text(name))
+        for row in body:
+            table.add_row(*(Text(cell) for cell in row))
+        found.append(table)
+    return found
 
 
 def _table(head: list[str], body: list[list[str]], places: tuple[int, ...]) -> Table:

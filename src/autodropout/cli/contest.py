@@ -10,7 +10,7 @@ from typing import Literal
 from rich.console import Console
 
 from autodropout.applying import match
-from autodropout.cli.account import POLICY, RANDOM, Account, RandomSearch, save, tables
+from autodropout.cli.account import POLICY, RANDOM, Account, RandomSearch, quoted_tables, save, tables
 from autodropout.cli.combining import contenders, name_on_policy
 from autodropout.cli.terminal import NAME, command, console
 from autodropout.cli.watching import Watch
@@ -176,9 +176,13 @@ def _show(terminal: Console, account: Account) -> None:
         terminal.print(account.idle)
     for sentence in account.comparison.conclusions:
         terminal.print(sentence)
-    if account.against_random is not None:
-        terminal.print(account.against_random)
+    for said in (account.against_random, account.quoted_elsewhere):
+        if said is not None:
+            terminal.print(said)
     terminal.print()
+    for table in quoted_tables(account.quoted):
+        terminal.print(table)
+        terminal.print()
 
 
 def _account(contest: Contest, terminal: Console) -> Account:

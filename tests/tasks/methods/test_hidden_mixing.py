@@ -14,17 +14,25 @@ from oracles import RARE, assert_share
 LAYERS = ("first", "second")
 
 
+class Seeing(nn.Conv2d):
+    def forward(self, x):
+        self.seen = x
+        return super().forward(x)
+
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(2, 4, 1))
-        self.second = nn.Conv2d(4, 4, 1)
-        self.seen = {}
+        self.stem = nn.Conv2d(2, 4, 1)
+        self.first = Seeing(4, 4, 1)
+        self.second = Seeing(4, 4, 1)
+
+    @property
+    def seen(self):
+        return {"first": self.first.seen, "second": self.second.seen}
 
     def forward(self, x):
-        first = self.first(x)
-        self.seen = {"first": first, "second": self.second(first)}
-        return self.seen["second"].mean((2, 3))
+        return self.second(self.first(self.stem(x))).mean((2, 3))
 
 
 def generator(seed=0):
@@ -170,6 +178,25 @@ def test_evaluation_and_state_dict_are_untouched_and_draws_are_repeatable(bind):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize(
+    "bind",
+    [
+        lambda net: ManifoldMixup(net, ("second",), num_classes=4),
+        lambda net: MoEx(net, "second", num_classes=4, rate=0.5),
+    ],
+)
+def test_compiled_models_see_every_draw(bind):
+    torch.manual_seed(0)
+    net, (images, labels) = Net().train(), batch()
+    augment, source = bind(net), generator(9)
+    torch._dynamo.reset()
+    compiled = torch.compile(net, backend="eager")
+    for _ in range(12):
+        inputs, _ = augment(images, labels, source)
+        torch.testing.assert_close(compiled(inputs), net(inputs))
+    assert len({augment(images, labels, source)[1].numpy().tobytes() for _ in range(5)}) > 1
+
+
 def test_a_batch_of_another_size_than_was_drawn_for_is_refused():
     net, (images, labels) = Net().train(), batch()
     MoEx(net, "first", num_classes=4, rate=1.0)(images, labels, generator())
@@ -187,7 +214,7 @@ def test_a_batch_of_another_size_than_was_drawn_for_is_refused():
         (
             lambda net: ManifoldMixup(net, ("third",), num_classes=4),
             SiteError,
-            "Net has no module 'third' to mix the outputs of",
+            "Net has no module 'third' to mix the inputs of",
         ),
         (
             lambda net: ManifoldMixup(net, (), num_classes=4),
@@ -221,7 +248,7 @@ def test_what_does_not_fit_is_refused(call, kind, message):
     with pytest.raises(kind) as caught:
         call(net)
     assert str(caught.value) == message
-    assert not any(module._forward_hooks for module in net.modules())
+    assert not any(module._forward_pre_hooks for module in net.modules())
 
 
 def test_a_copy_of_the_model_still_runs():

@@ -85,7 +85,7 @@ class ManifoldMixup:
 
     Args:
         model: Receives the hooks.
-        layers: Names of the modules whose outputs may be mixed.
+        layers: Names of the modules whose inputs may be mixed.
         num_classes: Number of classes.
         alpha: Of the Beta distribution, above 0.
 
@@ -115,9 +115,11 @@ class ManifoldMixup:
         targets = mixed(one_hot(labels, self._num_classes), order, share)
         return (mixed(images, order, share) if place < 0 else images), targets
 
-    def _mixed(self, place: int, h: Tensor) -> Tensor | None:
+    # What is drawn would make every batch a new graph.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _mixed(self, place: int, h: Tensor) -> Tensor:
         drawn = self.drawn
-        return mixed(h, drawn.order, drawn.share) if drawn is not None and drawn.place == place else None
+        return mixed(h, drawn.order, drawn.share) if drawn is not None and drawn.place == place else h
 
 
 class MoEx:
@@ -128,7 +130,7 @@ class MoEx:
 
     Args:
         model: Receives the hook.
-        layer: Name of the module whose output's moments are exchanged; the paper takes an early one.
+        layer: Name of the module whose input's moments are exchanged; the paper takes an early one.
         num_classes: Number of classes.
         rate: Probability that a batch is changed, from 0 to 1.
         kept: Share of its own label that an example keeps, from 0 to 1.
@@ -160,27 +162,28 @@ class MoEx:
         self.drawn = Drawn(place=place, order=order, share=share)
         return images, mixed(one_hot(labels, self._num_classes), order, share)
 
-    def _exchanged(self, place: int, h: Tensor) -> Tensor | None:
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _exchanged(self, place: int, h: Tensor) -> Tensor:
         drawn = self.drawn
-        return exchanged(h, drawn.order) if drawn is not None and drawn.place == place else None
+        return exchanged(h, drawn.order) if drawn is not None and drawn.place == place else h
 
 
-def _hook(model: nn.Module, layers: Sequence[str], change: Callable[[int, Tensor], Tensor | None]) -> None:
+def _hook(model: nn.Module, layers: Sequence[str], change: Callable[[int, Tensor], Tensor]) -> None:
     modules = dict(model.named_modules())
     missing = [name for name in layers if name not in modules]
     if missing:
-        raise SiteError(f"{type(model).__name__} has no module {missing[0]!r} to mix the outputs of")
+        raise SiteError(f"{type(model).__name__} has no module {missing[0]!r} to mix the inputs of")
     if not layers:
         raise UsageError("layers is empty; expected the name of at least one module")
     for place, name in enumerate(layers):
-        modules[name].register_forward_hook(_at(place, change))
+        modules[name].register_forward_pre_hook(_at(place, change))
 
 
 def _at(
-    place: int, change: Callable[[int, Tensor], Tensor | None]
-) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
-    def hook(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-        return change(place, output) if module.training else None
+    place: int, change: Callable[[int, Tensor], Tensor]
+) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (change(place, inputs[0]), *inputs[1:]) if module.training else inputs
 
     return hook
 
