@@ -8,6 +8,7 @@ from autodropout.tasks.base import Budget
 from autodropout.tasks.image_baselines import image_baselines
 from autodropout.tasks.image_recipe import ImageRecipe
 from autodropout.tasks.image_task import ImageTask
+from autodropout.tasks.methods.baselines import method_baselines
 from autodropout.tasks.networks import Wrn
 
 FLIPS_AND_CROPS = Chained((Flips(), Crops(padding=4)))
@@ -27,7 +28,7 @@ CIFAR10_WRN28_2 = ImageTask(
     recipe=_CIFAR_RECIPE,
     seconds=2400.0,
     budget=_PAPER,
-    baselines=image_baselines(block_size=7),
+    baselines=(*image_baselines(block_size=7), *method_baselines(10)),
 )
 
 CIFAR10_WRN28_10 = ImageTask(
@@ -38,7 +39,7 @@ CIFAR10_WRN28_10 = ImageTask(
     recipe=ImageRecipe(steps=78_200, augment=FLIPS_AND_CROPS),
     seconds=14_400.0,
     budget=_PAPER,
-    baselines=image_baselines(block_size=7),
+    baselines=(*image_baselines(block_size=7), *method_baselines(10)),
 )
 
 CIFAR10_SMALL = ImageTask(
@@ -49,7 +50,7 @@ CIFAR10_SMALL = ImageTask(
     recipe=_SMALL_RECIPE,
     seconds=20.0,
     budget=_SMALL,
-    baselines=image_baselines(block_size=3),
+    baselines=(*image_baselines(block_size=3), *method_baselines(10)),
 )
 
 CIFAR100_SMALL = ImageTask(
@@ -60,7 +61,7 @@ CIFAR100_SMALL = ImageTask(
     recipe=_SMALL_RECIPE,
     seconds=20.0,
     budget=_SMALL,
-    baselines=image_baselines(block_size=3),
+    baselines=(*image_baselines(block_size=3), *method_baselines(100)),
 )
 
 MNIST_SMALL = ImageTask(
@@ -71,7 +72,7 @@ MNIST_SMALL = ImageTask(
     recipe=_SMALL_RECIPE,
     seconds=20.0,
     budget=_SMALL,
-    baselines=image_baselines(block_size=3),
+    baselines=(*image_baselines(block_size=3), *method_baselines(10)),
 )
 
 IMAGE_TASKS = (CIFAR10_SMALL, CIFAR100_SMALL, MNIST_SMALL, CIFAR10_WRN28_2, CIFAR10_WRN28_10)
