@@ -3,11 +3,10 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from autodropout.data.splits import Examples
 from autodropout.data.text import Corpus, CorpusSize, windows
@@ -16,7 +15,8 @@ from autodropout.policy import ROLES
 from autodropout.result import Result
 from autodropout.tasks.base import Prepare
 from autodropout.tasks.batches import shuffled_batches
-from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, shortened, warmed_up
+from autodropout.tasks.fit import FitSettings, Fitted, Objective, cosine, fit, shortened, warmed_up
+from autodropout.tasks.r_drop import language_model_objective, token_loss
 from autodropout.token_space import TokenSpace
 
 _SIZE = CorpusSize()
@@ -91,7 +91,7 @@ class LanguageModelRecipe:
 
         Args:
             corpus: The text, of this recipe's size.
-            prepare: Changes the fresh network.
+            prepare: Changes the fresh network; what it returns may be an ``RDrop``.
             seed: Of everything random.
         """
         train, validation, test = (
@@ -99,8 +99,8 @@ class LanguageModelRecipe:
         )
         torch.manual_seed(seed)
         net = self.model()
-        prepare(net)
-        fitted = self._fit(net, train, _perplexity_on(validation), seed)
+        objective = language_model_objective(_called, prepare(net))
+        fitted = self._fit(net, train, objective, _perplexity_on(validation), seed)
         metrics = {
             "train_loss": fitted.loss,
             "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
@@ -117,7 +117,12 @@ class LanguageModelRecipe:
         )
 
     def _fit(
-        self, net: nn.Module, train: Examples, measure: Callable[[nn.Module], float], seed: int
+        self,
+        net: nn.Module,
+        train: Examples,
+        objective: Objective,
+        measure: Callable[[nn.Module], float],
+        seed: int,
     ) -> Fitted:
         optimiser = torch.optim.AdamW(
             _groups(net, self.weight_decay), self.learning_rate, betas=(0.9, 0.99), fused=True
@@ -126,7 +131,7 @@ class LanguageModelRecipe:
             steps=self.steps,
             measure=measure,
             measurements=self.measurements,
-            loss=_loss,
+            objective=objective,
             clip_norm=self.clip_norm,
         )
         batches = shuffled_batches(train, self.batch_size, seed)
@@ -140,8 +145,8 @@ def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _loss(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+def _called(net: nn.Module, tokens: Tensor) -> Tensor:
+    return cast(Tensor, net(tokens))
 
 
 def _perplexity_on(examples: Examples) -> Callable[[nn.Module], float]:
@@ -150,7 +155,7 @@ def _perplexity_on(examples: Examples) -> Callable[[nn.Module], float]:
     @torch.no_grad()
     def perplexity(net: nn.Module) -> float:
         total = sum(
-            _loss(net(inputs), labels).item() * labels.numel()
+            token_loss(net(inputs), labels).item() * labels.numel()
             for inputs, labels in zip(
                 torch.split(examples.inputs, _EVALUATED),
                 torch.split(examples.labels, _EVALUATED),

@@ -12,10 +12,19 @@ from autodropout.tasks.digits import Digits
 from autodropout.tasks.images import IMAGE_TASKS
 from autodropout.tasks.ptb_small import PtbSmall
 from autodropout.tasks.pydoc_lm import PydocLm
+from autodropout.tasks.wikitext2_small import WikiText2Small
+from autodropout.tasks.xl_tasks import XL_TASKS
 
-TASKS: Mapping[str, Task] = MappingProxyType(
-    {task.name: task for task in (Digits(), PtbSmall(), PydocLm(), *IMAGE_TASKS)}
+_ALL: tuple[Task, ...] = (
+    Digits(),
+    PtbSmall(),
+    PydocLm(),
+    *IMAGE_TASKS,
+    WikiText2Small(),
+    *XL_TASKS,
 )
+
+TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _ALL})
 """Every task by its name, with its standard hyper-parameters."""
 
 

@@ -1,0 +1,178 @@
+"""How a Transformer-XL is trained on a running text: segments with a memory, Adam, a cosine."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from autodropout.data.streams import IGNORED, num_segments, segments, stream_batches, streams
+from autodropout.data.text import Corpus
+from autodropout.errors import UsageError
+from autodropout.models.memory import Memory
+from autodropout.models.transformer_xl import TransformerXL, XlSize
+from autodropout.policy import ROLES
+from autodropout.result import Result
+from autodropout.tasks.base import Prepare
+from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, shortened, warmed_up
+from autodropout.tasks.r_drop import RDrop, language_model_objective, token_loss
+from autodropout.token_space import TokenSpace
+
+_SCALE = 80.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XlRecipe:
+    """Transformer-XL as Dai et al. (2019) have it on Penn Treebank; reward = 80 / validation perplexity.
+
+    The text stands in ``batch_size`` streams side by side; a step is a segment of each, the memory holds what
+    came before it. Where the text ends it begins again with an empty memory. Perplexities are of every token
+    but the first, each predicted once.
+
+    Attributes:
+        size: Of the network.
+        segment: Tokens per segment.
+        memory: Tokens that each layer remembers.
+        steps: Optimiser steps.
+        batch_size: Streams side by side in training.
+        evaluated: Streams side by side in evaluation, where each but the first begins without what is before.
+        learning_rate: Adam's, at its highest.
+        warmup: Share of the steps over which it rises.
+        clip_norm: Largest norm of the gradient.
+        consistency: Weight of R-Drop's loss beside whatever dropout there is; 0 leaves it out.
+        measurements: Points on the curve of validation perplexity.
+        device: Where it is trained; None is the first GPU if there is one, and the CPU otherwise.
+        bf16: Forward passes in bfloat16; None is so on a GPU only.
+
+    Raises:
+        UsageError: A number is below 1, or the weight negative.
+    """
+
+    size: XlSize
+    segment: int = 70
+    memory: int = 70
+    steps: int = 160_000
+    batch_size: int = 16
+    evaluated: int = 10
+    learning_rate: float = 2.5e-4
+    warmup: float = 0.0
+    clip_norm: float = 0.25
+    consistency: float = 0.0
+    measurements: int = 20
+    device: str | None = None
+    bf16: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("segment", "steps", "batch_size", "evaluated"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)!r}; expected at least 1")
+        RDrop(weight=self.consistency)  # refuses what is no weight
+
+    @property
+    def floor(self) -> float:
+        """Reward of a model that learned nothing: all words equally likely."""
+        return _SCALE / self.size.vocabulary
+
+    def space(self) -> TokenSpace:
+        """Return the standard space over all seven roles."""
+        return TokenSpace(sites=ROLES)
+
+    def model(self) -> TransformerXL:
+        """Return an untrained network."""
+        return TransformerXL(self.size)
+
+    def shortened(self, budget: float) -> Self:
+        """Return the recipe with this fraction of the steps, in (0, 1]; the cosine shrinks with it."""
+        return replace(self, steps=shortened(self.steps, budget))
+
+    def train(self, corpus: Corpus, prepare: Prepare, seed: int) -> Result:
+        """Train one network; return 80 / validation perplexity, the test's perplexity beside it.
+
+        Weights and masks follow from the seed; the first weights are the same whatever ``prepare`` does,
+        and so are the batches, whatever the seed.
+
+        Args:
+            corpus: The text, over a vocabulary of the network's size.
+            prepare: Changes the fresh network; what it returns may be an ``RDrop``.
+            seed: Of everything random.
+
+        Raises:
+            UsageError: The vocabularies differ, or a text is shorter than its streams are many.
+        """
+        if len(corpus.vocabulary) != self.size.vocabulary:
+            raise UsageError(
+                f"the text has a vocabulary of {len(corpus.vocabulary)}, the network one of "
+                f"{self.size.vocabulary}; give the network the text's"
+            )
+        torch.manual_seed(seed)
+        net = self.model()
+        prepared = prepare(net)
+        validated = self.perplexity_on(corpus.validation)
+        fitted = self._fit(net, corpus.train, prepared, validated)
+        metrics = {
+            "train_loss": fitted.loss,
+            "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
+        }
+        if fitted.diverged:
+            return Result(reward=math.nan, metrics=metrics, curve=fitted.curve, seconds=fitted.seconds)
+        perplexity = fitted.curve[-1]
+        return Result(
+            reward=_SCALE / perplexity,
+            metrics=metrics | {"val_perplexity": perplexity},
+            test={"perplexity": self.perplexity_on(corpus.test)(net)},
+            curve=fitted.curve,
+            seconds=fitted.seconds,
+        )
+
+    def perplexity_on(self, tokens: Tensor) -> Callable[[nn.Module], float]:
+        """Return what measures exp(mean cross-entropy per token) of a network in evaluation mode."""
+        parts = segments(*streams(tokens, self.evaluated), self.segment)
+
+        @torch.no_grad()
+        def perplexity(net: nn.Module) -> float:
+            memory, device = Memory(self.memory), next(net.parameters()).device
+            total = torch.zeros((), dtype=torch.float64, device=device)
+            for inputs, labels in parts:
+                known = (labels != IGNORED).sum().item()
+                loss = token_loss(net(inputs.to(device), memory).float(), labels.to(device))
+                total += loss.double() * known if known else 0.0
+            return (total / (len(tokens) - 1)).exp().item()  # infinite where math.exp would raise
+
+        return perplexity
+
+    def _fit(
+        self, net: nn.Module, train: Tensor, prepared: object, measure: Callable[[nn.Module], float]
+    ) -> Fitted:
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        on_gpu = not device.startswith("cpu")
+        reading = _Reading(self.memory, num_segments(len(train), self.batch_size, self.segment))
+        settings = FitSettings(
+            steps=self.steps,
+            measure=measure,
+            measurements=min(self.measurements, self.steps),
+            objective=language_model_objective(reading, prepared, self.consistency),
+            clip_norm=self.clip_norm,
+            device=device,
+            bf16=on_gpu if self.bf16 is None else self.bf16,
+        )
+        optimiser = torch.optim.Adam(net.parameters(), self.learning_rate, fused=True)
+        schedule = warmed_up(cosine, self.warmup)
+        batches = stream_batches(train, self.batch_size, self.segment)
+        return fit(net.to(device), optimiser, schedule, batches, settings)
+
+
+class _Reading:
+    """Calls a network with the memory of the text so far, empty where the text begins again."""
+
+    def __init__(self, length: int, num_segments: int) -> None:
+        self._memory = Memory(length)
+        self._num_segments = num_segments
+        self._read = 0
+
+    def __call__(self, net: nn.Module, tokens: Tensor) -> Tensor:
+        if self._read % self._num_segments == 0:
+            self._memory.clear()
+        self._read += 1
+        return cast(Tensor, net(tokens, self._memory))
