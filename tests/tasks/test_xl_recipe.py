@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from autodropout.applying import apply
+from autodropout.attach import CHILD
 from autodropout.data.text import Corpus
 from autodropout.errors import UsageError
 from autodropout.models.memory import Memory
@@ -147,10 +148,16 @@ def test_baselines_stand_where_they_say(baseline):
         "r-drop": branches | ends,
         "paper-finding": {"query", "key", "value", "output", "ffn"},
         "residual-words": {"residual"},
+        "augmented-dropout": {"output", "down"},
+        "adaptive-dropout": {"output", "down"},
     }[baseline.name]
     net = RECIPE.model()
     baseline.put(net, 0.3)
-    hooked = [name for name, inner in net.named_modules() if inner._forward_hooks]
+    hooked = [
+        name
+        for name, inner in net.named_modules()
+        if any(child.startswith(CHILD) for child, _ in inner.named_children())
+    ]
     assert {name.rpartition(".")[2] for name in hooked} == expected
     inside = [name for name in hooked if name.startswith("blocks")]
     assert len(inside) == (2 if baseline.name == "layer-drop" else 2 * len(expected - ends))

@@ -66,6 +66,9 @@ def segments(inputs: Tensor, labels: Tensor, length: int) -> tuple[tuple[Tensor,
 def stream_batches(tokens: Tensor, number: int, length: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (inputs, labels), segment after segment, for ever: after the last one the text begins again.
 
+    Of the end of the text, what would make some streams longer than others is left out, fewer tokens than
+    there are streams: every label is a token.
+
     Args:
         tokens: int64, (tokens,).
         number: Streams side by side.
@@ -74,9 +77,11 @@ def stream_batches(tokens: Tensor, number: int, length: int) -> Iterator[tuple[T
     Raises:
         UsageError: There are too few tokens, or a number is below 1.
     """
-    return cycle(segments(*streams(tokens, number), length))
+    most = len(tokens) - 1
+    whole = most - most % number if 1 <= number <= most else most
+    return cycle(segments(*streams(tokens[: whole + 1], number), length))
 
 
 def num_segments(num_tokens: int, number: int, length: int) -> int:
-    """Return after how many batches the text begins again."""
-    return math.ceil(math.ceil((num_tokens - 1) / number) / length)
+    """Return after how many of ``stream_batches`` the text begins again."""
+    return math.ceil((num_tokens - 1) // number / length)

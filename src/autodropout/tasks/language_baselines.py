@@ -53,8 +53,8 @@ def language_baselines(ends: Ends) -> tuple[Baseline, ...]:
     Ghahramani (2016) drop everywhere in a recurrent network: inputs, states and outputs. (They also drop word
     types; this does not.) ``word-dropout`` drops embedded tokens, ``layer-drop`` whole layers,
     ``drop-attention`` attention weights. ``r-drop`` is ``dropout`` with R-Drop's loss, weight 1, and
-    ``paper-finding`` what the AutoDropout paper says about its policy. ``residual-words`` is that of
-    ``token_baselines``.
+    ``paper-finding`` what the AutoDropout paper says about its policy. What ``token_baselines`` has
+    besides, such as augmented and adaptive dropout, is there, too.
 
     The strength is the drop probability throughout.
 
@@ -73,7 +73,7 @@ def language_baselines(ends: Ends) -> tuple[Baseline, ...]:
         "paper-finding": _put_finding,
     }
     ours = [Baseline(name=name, strengths=_STRENGTHS, put=put) for name, put in puts.items()]
-    return (*ours, *(baseline for baseline in token_baselines() if baseline.name == "residual-words"))
+    return (*ours, *(baseline for baseline in token_baselines() if baseline.name not in puts))
 
 
 def _put(

@@ -20,10 +20,10 @@ _RECIPE = LanguageModelRecipe()
 
 @dataclass(frozen=True, kw_only=True)
 class WikiText2Small:
-    """Language modelling on 24,000 tokens of WikiText-2 over its 1,000 most frequent words.
+    """Language modelling on 12,000 tokens of WikiText-2 over its 500 most frequent words.
 
     Model, training and sizes are those of ``ptb-small``; only the text is another. Reward = 80 / validation
-    perplexity on the first 20,000 tokens of the validation file; the test's perplexity, on the first 20,000
+    perplexity on the first 10,000 tokens of the validation file; the test's perplexity, on the first 10,000
     of the test file, is recorded only.
 
     Attributes:
@@ -33,11 +33,11 @@ class WikiText2Small:
     """
 
     name: ClassVar[str] = "wikitext2-small"
-    summary: ClassVar[str] = "24,000 tokens of WikiText-2, small Transformer, 80 / validation perplexity"
+    summary: ClassVar[str] = "12,000 tokens of WikiText-2, small Transformer, 80 / validation perplexity"
     needs: ClassVar[str] = (
         "WikiText-2, 12.6 MiB: wikitext-2/wiki.{train,valid,test}.tokens below AUTODROPOUT_DATA"
     )
-    seconds: ClassVar[float] = 7.0
+    seconds: ClassVar[float] = 5.0
     budget: ClassVar[Budget] = Budget(trials=128, batch=8, confirm_top=8, confirm_seeds=4)
     baselines: ClassVar[tuple[Baseline, ...]] = language_baselines(Ends(embedding="embedding", final="norm"))
 
