@@ -318,5 +318,7 @@ def test_a_second_loop_on_one_ledger_is_refused(capsys, toy, monkeypatch):
 
 
 def test_the_tasks_that_exist_are_the_real_ones():
-    assert {"digits", "ptb-small", "pydoc-lm", "cifar10-small", "wikitext2-small", "ptb-txl"} <= set(registry.TASKS)
+    assert {"digits", "ptb-small", "pydoc-lm", "cifar10-small", "wikitext2-small", "ptb-txl"} <= set(
+        registry.TASKS
+    )
     assert "toy" not in registry.TASKS

@@ -19,8 +19,8 @@ DropAttention       ``DropAttention``         ``drop_attention`` none: it scales
 Functions and modules scale as their papers do (by the expected share kept; DropBlock by the realised
 one). Patterns are scaled by Eq. 1, that is by the realised share of the whole mask, and keep the same
 masks in distribution. ``on_sites`` puts modules onto a model that is built already, ``on_layers`` does so
-with LayerDrop; ``Ramped`` lets the strength of one grow while it trains. ``paper_transformer_finding`` is what
-the AutoDropout paper says about its policy for Transformers.
+with LayerDrop; ``Ramped`` lets the strength of one grow while it trains. ``paper_transformer_finding`` is
+what the AutoDropout paper says about its policy for Transformers.
 """
 
 from autodropout.baselines.attention import DropAttention as DropAttention
