@@ -1,4 +1,5 @@
 import json
+import math
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +17,9 @@ from autodropout.errors import ApplyError
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
 from autodropout.report.record import read_record
+from autodropout.result import Result
 from autodropout.significance import paired_difference
+from autodropout.tasks.base import Figure
 
 ONE_SITE = Policy({"a": ConvPattern(height=1, width=1)})
 FEW = ("--executor", "inline", "--tune-trials", "6", "--seeds", "3")
@@ -94,6 +97,31 @@ def test_a_whole_comparison(capsys, toy, policy):
     for line in tuned:
         assert f"- {line}\n" in markdown
         assert f"% {line}\n" in latex
+
+
+def test_a_task_says_of_its_held_out_figure_that_less_is_better(toy, policy, monkeypatch):
+    """As perplexity is; a training that diverged counts as the worst perplexity, not as a reward."""
+    kind = type(toy)
+    figure = Figure(name="perplexity", higher_is_better=False, floor=50.0)
+    monkeypatch.setattr(kind, "figure", property(lambda task: figure), raising=False)
+
+    def result(reward, seed):
+        return Result(reward=reward, metrics={"parameters": 4}, test={"other": 0.0, "perplexity": 9 - reward})
+
+    diverged = Result(reward=math.nan, metrics={"parameters": 4})
+    monkeypatch.setattr(toy, "result", result)
+    monkeypatch.setattr(toy, "evaluate", lambda policy, seed: diverged if policy.sites else result(-1, seed))
+    assert compared(policy, "--out", "x", "--baselines", "none,dropout") == 0
+    comparison = read_comparison("x")
+    assert (comparison.figure, comparison.higher_is_better) == ("perplexity", False)
+    rows = {row.name.split()[0]: row for row in comparison.rows}
+    assert {name: row.summary.mean for name, row in rows.items()} == {
+        "none": pytest.approx(10.0),
+        "dropout": pytest.approx(9.0),
+        "policy": pytest.approx(50.0),
+    }
+    assert rows["policy"].against == "dropout 0.2"
+    assert rows["policy"].floored == 3
 
 
 def test_baselines_are_measured_against_each_other_even_if_the_policy_is_best(toy, policy, monkeypatch):

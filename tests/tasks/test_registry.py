@@ -6,6 +6,7 @@ import torch
 from autodropout.applying import apply, sites
 from autodropout.data import digits
 from autodropout.errors import DataError, UsageError
+from autodropout.tasks.base import Figure, figure_of
 from autodropout.tasks.registry import TASKS, task_named
 
 ALL = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
@@ -70,3 +71,17 @@ def test_the_digits_search_fits_into_five_minutes_of_two_cores():
     task = task_named("digits")
     runs = task.budget.trials + task.budget.confirm_top * task.budget.confirm_seeds
     assert runs * task.seconds / 2 < 300
+
+
+LANGUAGE_MODELS = {"ptb-small", "pydoc-lm", "wikitext2-small", "ptb-txl", "ptb-txl-final", "wikitext2-txl"}
+
+
+@ALL
+def test_held_out_figures_say_which_way_is_better(task):
+    figure = figure_of(task)
+    if task.name in LANGUAGE_MODELS:
+        assert figure == Figure(
+            name="perplexity", higher_is_better=False, floor=pytest.approx(80 / task.floor)
+        )
+    else:
+        assert figure == Figure(name=None, higher_is_better=True, floor=task.floor)

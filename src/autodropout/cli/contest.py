@@ -24,7 +24,7 @@ from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import DataError, StudyError, UsageError
 from autodropout.policy import Policy
-from autodropout.tasks.base import Baseline, Task
+from autodropout.tasks.base import Baseline, Task, figure_of
 
 NONE = "none"
 """The baseline that changes nothing."""
@@ -273,6 +273,7 @@ def _searched(contest: Contest, trials: int, terminal: Console) -> RandomSearch:
 def _compared(
     contest: Contest, arms: dict[str, Arm], against: tuple[str, ...], terminal: Console
 ) -> Comparison:
+    figure = figure_of(contest.task)
     title = f"Comparing {len(arms)} arms on {contest.seeds} seeds each in {contest.out}"
     with Watch(terminal, title, "comparing") as watch:
         found = compare(
@@ -280,12 +281,14 @@ def _compared(
             arms,
             seeds=contest.seeds,
             baselines=against,
+            figure=figure.name,
+            higher_is_better=figure.higher_is_better,
             workers=contest.workers,
             out=contest.out,
             executor=contest.executor,
             seed=contest.seed,
             timeout=contest.timeout,
-            floor=contest.task.floor,
+            floor=figure.floor,
             task=contest.task.key,
             command=contest.command,
             on_event=watch,

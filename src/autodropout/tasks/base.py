@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -60,6 +60,43 @@ class Budget:
     batch: int
     confirm_top: int
     confirm_seeds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """What policies are compared by on held-out data.
+
+    Attributes:
+        name: Of a figure in ``Result.test``; None takes the first.
+        higher_is_better: Whether more of it is better.
+        floor: What a training that diverged counts as.
+    """
+
+    name: str | None
+    higher_is_better: bool
+    floor: float
+
+
+def perplexity(vocabulary: int) -> Figure:
+    """Return the held-out figure of a language model: less is better, a guess among all words the worst."""
+    return Figure(name="perplexity", higher_is_better=False, floor=float(vocabulary))
+
+
+@runtime_checkable
+class HasFigure(Protocol):
+    """A task whose held-out figure is no reward: less of it is better, or it has another unit."""
+
+    @property
+    def figure(self) -> Figure:
+        """What is compared."""
+        ...
+
+
+def figure_of(task: "Task") -> Figure:
+    """Return what a task's policies are compared by: without a word of its own, its first test figure."""
+    if isinstance(task, HasFigure):
+        return task.figure
+    return Figure(name=None, higher_is_better=True, floor=task.floor)
 
 
 class Task(Protocol):

@@ -10,7 +10,7 @@ from autodropout.errors import DataError
 from autodropout.models.decoder import Decoder
 from autodropout.policy import Policy
 from autodropout.result import Result
-from autodropout.tasks.base import Baseline, Budget, Prepare
+from autodropout.tasks.base import Baseline, Budget, Figure, Prepare, perplexity
 from autodropout.tasks.language_model import LanguageModelRecipe
 from autodropout.tasks.token_baselines import token_baselines
 from autodropout.token_space import TokenSpace
@@ -42,6 +42,11 @@ class PydocLm:
     def floor(self) -> float:
         """Reward of a model that learned nothing."""
         return self.recipe.floor
+
+    @property
+    def figure(self) -> Figure:
+        """What is compared on held-out data: the test's perplexity, of which less is better."""
+        return perplexity(self.recipe.size.vocabulary)
 
     @property
     def key(self) -> str:

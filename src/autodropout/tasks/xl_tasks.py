@@ -14,7 +14,7 @@ from autodropout.errors import DataError
 from autodropout.models.transformer_xl import TransformerXL, XlSize
 from autodropout.policy import Policy
 from autodropout.result import Result
-from autodropout.tasks.base import Baseline, Budget, Prepare
+from autodropout.tasks.base import Baseline, Budget, Figure, Prepare, perplexity
 from autodropout.tasks.language_baselines import Ends, language_baselines
 from autodropout.tasks.xl_recipe import XlRecipe
 from autodropout.token_space import TokenSpace
@@ -93,6 +93,11 @@ class XlTask:
     def floor(self) -> float:
         """Reward of a model that learned nothing."""
         return self.recipe.floor
+
+    @property
+    def figure(self) -> Figure:
+        """What is compared on held-out data: the test's perplexity, of which less is better."""
+        return perplexity(self.recipe.size.vocabulary)
 
     @property
     def key(self) -> str:

@@ -1,0 +1,142 @@
+"""A policy found on one task tried on others, without a new search (the paper's Table 4, at a small size).
+
+    AUTODROPOUT_DATA=... python experiments/transfer.py results/ptb-small/studies/reinforce-{1,2,3}
+
+The policy is the one with the highest confirmed reward on ptb-small in the searches that are named; nothing
+of the other task is looked at. There it is compared with none, with that task's default dropout and with
+variational dropout everywhere, both tuned on validation, on five fresh seeds and held-out test figures. What
+was found is put into results/transfer/. On wikitext2-small that is 52 trainings of about five seconds. It may
+be stopped at any moment; the same command goes on.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autodropout.cli import main
+from autodropout.engine.study import Study
+from autodropout.errors import AutoDropoutError, UsageError
+from autodropout.result import Confirmed
+
+RESULTS = Path(__file__).parents[1] / "results" / "transfer"
+OUT = Path("runs/transfer")
+SOURCE = "ptb-small"
+POLICY = "policy.json"
+KEPT = ("comparison.json", "comparison.md")
+TARGETS = {"wikitext2-small": ("none", "dropout", "variational-everywhere")}
+"""Tasks that the policy is tried on, each with what it is compared with: none, then its default dropout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How to compare.
+
+    Attributes:
+        targets: Names of the tasks, of ``TARGETS``.
+        seeds: That every arm is trained on.
+        tune_trials: For each baseline.
+        workers: Processes, one thread each.
+        data: Folder of data sets; None for what the environment says.
+    """
+
+    targets: tuple[str, ...] = tuple(TARGETS)
+    seeds: int = 5
+    tune_trials: int = 16
+    workers: int = 2
+    data: Path | None = None
+
+
+def best_of(studies: Sequence[Path], source: str = SOURCE) -> tuple[Path, Confirmed]:
+    """Return the search whose best policy has the highest confirmed reward, and that policy.
+
+    Args:
+        studies: Directories of searches.
+        source: Key of the task that they must be of.
+
+    Raises:
+        UsageError: A search is of another task, or not finished; or none has a confirmed policy.
+    """
+    found: list[tuple[Path, Confirmed]] = []
+    for place in studies:
+        study = Study.open(place)
+        if study.task != source:
+            raise UsageError(f"{place} is a search on {study.task!r}; expected one on {source!r}")
+        if not study.finished:
+            raise UsageError(f"the search in {place} is not finished: autodropout resume {place}")
+        found += [(place, best) for best in study.confirmed[:1]]
+    if not found:
+        raise UsageError("no search has confirmed a policy; name searches that confirm their best")
+    return max(found, key=lambda pair: pair[1].reward)
+
+
+def commands(how: How, policy: Path, out: Path) -> dict[str, list[str]]:
+    """Return the arguments of one comparison for each target."""
+    shared = ["--seeds", str(how.seeds), "--tune-trials", str(how.tune_trials)]
+    shared += ["--workers", str(how.workers)]
+    shared += [] if how.data is None else ["--data", str(how.data)]
+    return {
+        target: [
+            *("compare", target, "--policy", str(policy), "--baselines", ",".join(TARGETS[target])),
+            *(*shared, "--out", str(out / target)),
+        ]
+        for target in how.targets
+    }
+
+
+def run(
+    studies: Sequence[Path],
+    how: How,
+    out: Path = OUT,
+    results: Path = RESULTS,
+    command: Callable[[Sequence[str]], int] = main,
+) -> int:
+    """Compare on every target, keep what was found, and return the exit code.
+
+    Args:
+        studies: Searches on the source; their best policy is what is tried.
+        how: How to compare.
+        out: Directory of the comparisons.
+        results: Directory of the committed figures.
+        command: Runs a command line.
+
+    Raises:
+        UsageError: See ``best_of``; or another policy was tried in this directory before.
+    """
+    place, best = best_of(studies)
+    policy = out / POLICY
+    if policy.exists() and policy.read_text(encoding="utf8") != best.policy.to_json():
+        raise UsageError(
+            f"another policy was tried in {out}; name another directory, or the searches that it came from"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    best.policy.save(policy)
+    for target, arguments in commands(how, policy, out).items():
+        if code := command(arguments):
+            return code
+        (results / target).mkdir(parents=True, exist_ok=True)
+        for name in KEPT:
+            shutil.copyfile(out / target / name, results / target / name)
+    shutil.copyfile(policy, results / POLICY)
+    facts = {"task": SOURCE, "search": place.name, "reward": best.reward, "rewards": list(best.rewards)}
+    (results / "source.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf8")
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("studies", type=Path, nargs="+", help=f"directories of searches on {SOURCE}")
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS), help="tasks to try")
+    parser.add_argument("--seeds", type=int, default=How.seeds, help="that every arm is trained on")
+    parser.add_argument("--workers", type=int, default=How.workers, help="processes, one thread each")
+    parser.add_argument("--data", type=Path, help="folder of data sets")
+    parser.add_argument("--out", type=Path, default=OUT, help="directory of the comparisons")
+    given = parser.parse_args()
+    how = How(targets=tuple(given.targets), seeds=given.seeds, workers=given.workers, data=given.data)
+    try:
+        sys.exit(run(given.studies, how, given.out))
+    except AutoDropoutError as error:
+        sys.exit(f"error: {error}")
