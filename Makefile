@@ -5,6 +5,7 @@
 # make lint      ruff and mypy
 # make test-models   a policy onto every network of timm and torchvision and back (hours; goes on where it was
 #                stopped), and the table in docs/models.md (make test-models ARGS='--match "resnet*"')
+# make docs      the documentation's site in build/site; warnings are errors
 # make bench     the measurements under benchmarks/results/
 # make clean     removes the virtual environment and everything else that is generated, except runs/
 #
@@ -21,7 +22,7 @@ JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help search test test-all test-models report-test lint bench clean
+.PHONY: help search test test-all test-models report-test lint docs bench clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -49,6 +50,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/gather.py build/pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 bench: $(VENV)/.installed-dev
 	set -e; for script in $$(grep -l __main__ benchmarks/*.py | grep -v models.py); do echo "$$script"; $(BIN)/python "$$script" $(ARGS); done

@@ -1,34 +1,55 @@
+"""The documentation's site: its pages are all there, and its reference knows every public name."""
+
+import importlib.util
+import pkgutil
+import re
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 
-from autodropout.errors import SiteError
-from autodropout.site import LAYOUTS, HasSites, Site
+import autodropout as ad
+
+ROOT = Path(__file__).parents[1]
+SPEC = importlib.util.spec_from_file_location("gather", ROOT / "docs" / "gather.py")
+gathering = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(gathering)
+PAGES = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf8"), re.MULTILINE)
 
 
-def test_a_site_knows_layout_role_and_shortcut():
-    site = Site(name="block.bn", layout="NCHW", shortcut="block.shortcut")
-    assert (site.name, site.layout, site.role, site.shortcut) == (
-        "block.bn",
-        "NCHW",
-        None,
-        "block.shortcut",
-    )
-    assert LAYOUTS == ("NCHW", "NHWC", "NTC", "TNC")
+def found(path):
+    """Return the object at a path below the package."""
+    return pkgutil.resolve_name(f"autodropout.{path}")
 
 
-def test_an_unknown_layout_is_refused():
-    with pytest.raises(SiteError, match=r"site \"bn\" has layout 'NWHC'; expected one of NCHW, NHWC,"):
-        Site(name="bn", layout="NWHC")
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    target = tmp_path_factory.mktemp("site") / "pages"
+    gathering.gather(target)
+    return target
 
 
-def test_an_unknown_role_is_refused():
-    with pytest.raises(SiteError, match=r"site \"q\" has role 'queries'; expected one of query, key,"):
-        Site(name="q", layout="NTC", role="queries")
+def test_every_page_of_the_menu_is_gathered_and_every_page_of_docs_is_in_the_menu(pages):
+    assert [page for page in PAGES if not (pages / page).is_file()] == []
+    assert {f"docs/{page.name}" for page in ROOT.glob("docs/*.md")} <= set(PAGES)
 
 
-def test_a_module_with_the_method_has_sites():
-    class Model:
-        def autodropout_sites(self):
-            return ()
+def test_links_out_of_docs_lead_somewhere(pages):
+    text = (pages / "docs" / "results.md").read_text(encoding="utf8")
+    links = re.findall(r"\]\((\.\./results/[^)]+)\)", text)
+    assert links
+    assert all((pages / "docs" / link).is_file() for link in links)
 
-    assert isinstance(Model(), HasSites)
-    assert not isinstance(object(), HasSites)
+
+def test_the_reference_has_every_public_name():
+    shown = [found(path) for _, paths in gathering.REFERENCE.values() for path in paths]
+    modules = {thing.__name__ for thing in shown if isinstance(thing, ModuleType)}
+    public = {name: getattr(ad, name) for name in dir(ad) if not name.startswith("_")}
+    missing = [
+        name
+        for name, thing in public.items()
+        if getattr(thing, "__module__", "").startswith("autodropout")
+        and not any(thing is one for one in shown)
+        and thing.__module__ not in modules
+    ]
+    assert missing == []
