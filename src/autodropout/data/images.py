@@ -24,12 +24,15 @@ class ImageData:
         num_classes: Classes there are.
         mean: Of each channel, pixels counted from 0 to 1; taken from the training images.
         deviation: Likewise.
+        unlabelled: Images to learn from without their labels, which are not looked at; None where all are
+            known.
     """
 
     splits: Splits
     num_classes: int
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    unlabelled: Examples | None = None
 
 
 def image_data(train: Examples, validation: Examples, test: Examples) -> ImageData:

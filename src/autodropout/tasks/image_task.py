@@ -9,25 +9,27 @@ from torch import nn
 
 from autodropout.applying import apply, space_for
 from autodropout.conv_space import ConvSpace
-from autodropout.data.augmentation.chain import Change
+from autodropout.data.augmentation.chain import Chained, Change
 from autodropout.data.images import ImageData
 from autodropout.data.source import ImageSource
-from autodropout.errors import AutoDropoutError, DataError
+from autodropout.data.splits import Examples
+from autodropout.errors import AutoDropoutError, DataError, UsageError
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.base import Baseline, Budget, Prepare
 from autodropout.tasks.fit import shortened
-from autodropout.tasks.image_batches import Changes, ImageBatches, in_order, on_device
+from autodropout.tasks.image_batches import Changes, ImageBatches, in_order, on_device, step_seed
 from autodropout.tasks.image_recipe import ImageRecipe
 from autodropout.tasks.image_training import Scoring, train_images
 from autodropout.tasks.methods.batchwise import Batchwise, batchwise
 from autodropout.tasks.networks import Network
 from autodropout.tasks.saving import Saving
+from autodropout.tasks.uda.batches import UdaBatches, Unlabelled
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTask:
-    """Supervised image classification on images that fit into memory.
+    """Image classification on images that fit into memory, supervised, or with few labels by UDA.
 
     The paper's experiment and its small sibling are both of this class and differ in numbers. Test figures
     are recorded only.
@@ -41,6 +43,8 @@ class ImageTask:
         seconds: About how long a trial takes, on one core or on one GPU.
         budget: What a search spends by default.
         baselines: Known methods that a policy has to beat.
+        unlabelled: What is learned from the images without labels of a source that has some, by the recipe's
+            ``step_loss``; None where all labels are known.
         data: Folder of data sets; None for the one that the variable ``AUTODROPOUT_DATA`` names.
     """
 
@@ -52,6 +56,7 @@ class ImageTask:
     seconds: float
     budget: Budget
     baselines: tuple[Baseline, ...]
+    unlabelled: Unlabelled | None = None
     data: str | None = None
 
     @property
@@ -106,13 +111,16 @@ class ImageTask:
         asked = batchwise(prepare(net))
         return train_images(net, self.batches(data, asked, seed), scoring(data), self.recipe, saving)
 
-    def batches(self, data: ImageData, asked: Batchwise, seed: int) -> ImageBatches:
+    def batches(self, data: ImageData, asked: Batchwise, seed: int) -> ImageBatches | UdaBatches:
         """Return what the network is trained on, in memory of the device that trains.
 
         Args:
             data: What the source loads.
             asked: What the method that prepared the network asks for.
             seed: Of order and changes.
+
+        Raises:
+            UsageError: A task with few labels is to mix them, or its source has no images without.
         """
         changes = Changes(
             mean=data.mean,
@@ -120,11 +128,30 @@ class ImageTask:
             stored=(*asked.images, *_given(self.recipe.augment)),
             mixing=(*_given(self.recipe.mix), *asked.mixing),
         )
-        return ImageBatches(
-            examples=on_device(data.splits.train, self.recipe.torch_device()),
-            batch_size=self.recipe.batch_size,
-            seed=seed,
-            change=changes,
+        labelled = self._of(data.splits.train, self.recipe.batch_size, seed, changes)
+        return labelled if self.unlabelled is None else self._with_more(labelled, data, changes)
+
+    def _of(self, part: Examples, batch_size: int, seed: int, change: Change) -> ImageBatches:
+        there = on_device(part, self.recipe.torch_device())
+        return ImageBatches(examples=there, batch_size=batch_size, seed=seed, change=change)
+
+    def _with_more(self, labelled: ImageBatches, data: ImageData, changes: Changes) -> UdaBatches:
+        more = self.unlabelled
+        if more is None or data.unlabelled is None:
+            raise UsageError("the images all have labels; use a source with few of them (FewLabelled)")
+        if changes.mixing:
+            raise UsageError(
+                f"the task {self.name!r} learns from few labels, which cannot be mixed or smoothed there; "
+                "leave out Mixup, CutMix, Manifold Mixup, MoEx and label smoothing"
+            )
+        seed = step_seed(labelled.seed, -1)  # of no step of the labelled part
+        stored = _given(self.recipe.augment)
+        return UdaBatches(
+            labelled=labelled,
+            pool=self._of(data.unlabelled, more.batch_size, seed, Chained(())),
+            seed=step_seed(seed, -1),
+            plain=replace(changes, stored=stored),
+            augmented=replace(changes, stored=(more.augment, *stored)),
         )
 
 

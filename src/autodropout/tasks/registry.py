@@ -12,6 +12,7 @@ from autodropout.tasks.digits import Digits
 from autodropout.tasks.images import IMAGE_TASKS
 from autodropout.tasks.ptb_small import PtbSmall
 from autodropout.tasks.pydoc_lm import PydocLm
+from autodropout.tasks.uda.images import UDA_TASKS
 from autodropout.tasks.wikitext2_small import WikiText2Small
 from autodropout.tasks.xl_tasks import XL_TASKS
 
@@ -20,6 +21,7 @@ _ALL: tuple[Task, ...] = (
     PtbSmall(),
     PydocLm(),
     *IMAGE_TASKS,
+    *UDA_TASKS,
     WikiText2Small(),
     *XL_TASKS,
 )
