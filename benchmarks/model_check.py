@@ -1,7 +1,8 @@
 """One model under the strictest policy that fits it, from apply to remove."""
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,14 @@ from autodropout.pattern import ConvPattern, Pattern, TokenPattern
 from autodropout.policy import Policy
 from autodropout.site import Layout, Site
 
+Inputs = Tensor | Mapping[str, Tensor]
+"""What a model is called with: one tensor, or keyword arguments."""
+
 TOKENS = TokenPattern(size=1, stride=1, rate=0.2)
 MAPS = ConvPattern(height=1, width=1, stride=1, repeat="fill")
 MAPS_AND_SHORTCUT = ConvPattern(height=1, width=1, stride=1, repeat="fill", residual=True)
+
+_ATTENTION = re.compile("Attention|Attn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +37,8 @@ class Checked:
         shortcuts: Number of blocks whose shortcut can be reached.
         roles: Roles of a Transformer that it has.
         own: Number of places where it drops by itself.
+        batch_norms: Number of its batch normalisations of feature maps.
+        attentions: Number of its modules that have an attention for a name.
         failures: What did not hold, in words; empty if everything did.
         eval_difference: Largest difference in evaluation between the model and the model with a policy.
     """
@@ -40,6 +48,8 @@ class Checked:
     shortcuts: int
     roles: tuple[str, ...]
     own: int
+    batch_norms: int
+    attentions: int
     failures: tuple[str, ...]
     eval_difference: float
 
@@ -49,12 +59,12 @@ def policy_for(sites: Sequence[Site]) -> Policy:
     return Policy({site.name: _pattern(site) for site in sites})
 
 
-def check(model: nn.Module, images: Tensor) -> Checked:
+def check(model: nn.Module, inputs: Inputs) -> Checked:
     """Apply a policy to every site of a model, look, and remove it.
 
     Args:
-        model: Any network from images to one tensor, or several of which the first counts.
-        images: A batch that it takes, of at least two.
+        model: Any network whose output is one tensor, or several of which the first counts.
+        inputs: A batch that it takes, of at least two.
 
     Returns:
         What was found. Each of these is a failure if it does not hold: a policy changes neither state_dict
@@ -72,7 +82,9 @@ def check(model: nn.Module, images: Tensor) -> Checked:
         shortcuts=len({site.shortcut for site in sites if site.shortcut}),
         roles=tuple(dict.fromkeys(site.role for site in sites if site.role)),
         own=len(own_dropout(model)),
-        eval_difference=_look(model, images, layouts, failures),
+        batch_norms=sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()),
+        attentions=sum(bool(_ATTENTION.search(type(module).__name__)) for module in model.modules()),
+        eval_difference=_look(model, inputs, layouts, failures),
         failures=tuple(failures),
     )
 
@@ -81,22 +93,22 @@ def _convolutions(model: nn.Module) -> dict[str, Layout]:
     return {name: "NCHW" for name, module in model.named_modules() if name and isinstance(module, nn.Conv2d)}
 
 
-def _look(model: nn.Module, images: Tensor, layouts: Layouts | None, failures: list[str]) -> float:
+def _look(model: nn.Module, inputs: Inputs, layouts: Layouts | None, failures: list[str]) -> float:
     """Note down what does not hold; return the largest difference in evaluation."""
     expect = _collector(failures)
     policy = policy_for(all_sites(model, layouts))
     state = copy.deepcopy(model.state_dict())  # with its metadata, which some networks need to load it
     looks = _looks(model)
-    evaluated = _evaluate(model, images)
+    evaluated = _evaluate(model, inputs)
     silenced = silence(model)
-    trained, with_gradient = _train(model, images)
+    trained, with_gradient = _train(model, inputs)
     silenced.close()
     model.load_state_dict(state)
     applied = apply(model, policy, existing="off", layouts=layouts)
     expect(list(model.state_dict()) == list(state), "the names of state_dict change")
-    difference = (_evaluate(model, images) - evaluated).abs().max().item()
+    difference = (_evaluate(model, inputs) - evaluated).abs().max().item()
     expect(difference == 0.0, f"evaluation differs by {difference:.1e}")
-    dropped, kept_gradient = _train(model, images)
+    dropped, kept_gradient = _train(model, inputs)
     expect(not torch.equal(dropped, trained), "training gives the same output")
     expect(bool(dropped.isfinite().all()), "the output in training is not finite")
     silent = applied.silent_sites()
@@ -108,10 +120,10 @@ def _look(model: nn.Module, images: Tensor, layouts: Layouts | None, failures: l
     expect(_looks(model) == looks, "repr, attributes or hooks are not as before")
     expect(Applied.of(model) is None, "the handle is still there")
     silenced = silence(model)
-    expect(torch.equal(_train(model, images)[0], trained), "training is not as before")
+    expect(torch.equal(_forward(model, inputs), trained), "training is not as before")
     silenced.close()
     model.load_state_dict(state)
-    expect(torch.equal(_evaluate(model, images), evaluated), "evaluation is not as before")
+    expect(torch.equal(_evaluate(model, inputs), evaluated), "evaluation is not as before")
     return difference
 
 
@@ -139,18 +151,23 @@ def _looks(model: nn.Module) -> tuple[object, ...]:
     )
 
 
-def _evaluate(model: nn.Module, images: Tensor) -> Tensor:
+def _evaluate(model: nn.Module, inputs: Inputs) -> Tensor:
     model.eval()
     with torch.no_grad():
-        return first_tensor(model(images)).clone()
+        return call(model, inputs).clone()
 
 
-def _train(model: nn.Module, images: Tensor) -> tuple[Tensor, set[str]]:
-    """Return the output of a training pass, and the parameters that got a finite gradient."""
+def _forward(model: nn.Module, inputs: Inputs) -> Tensor:
+    """Return the output of a training pass."""
     model.train()
-    model.zero_grad(set_to_none=True)
     torch.manual_seed(0)
-    out = first_tensor(model(images))
+    return call(model, inputs)
+
+
+def _train(model: nn.Module, inputs: Inputs) -> tuple[Tensor, set[str]]:
+    """Return the output of a training pass, and the parameters that got a finite gradient."""
+    model.zero_grad(set_to_none=True)
+    out = _forward(model, inputs)
     out.float().square().mean().backward()
     reached = {
         name
@@ -159,6 +176,11 @@ def _train(model: nn.Module, images: Tensor) -> tuple[Tensor, set[str]]:
     }
     model.zero_grad(set_to_none=True)
     return out.detach().clone(), reached
+
+
+def call(model: nn.Module, inputs: Inputs) -> Tensor:
+    """Return a model's output, the first tensor of it if there are several."""
+    return first_tensor(model(inputs) if isinstance(inputs, Tensor) else model(**inputs))
 
 
 def first_tensor(output: Any) -> Tensor:

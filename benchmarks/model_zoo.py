@@ -1,7 +1,8 @@
-"""All networks of timm and all classifiers of torchvision, without weights, for images of 96 pixels."""
+"""What is tried, without weights: timm's networks, torchvision's classifiers, families of Hugging Face's."""
 
 import fnmatch
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,13 @@ import torchvision
 from timm.models import _registry
 from torch import Tensor, nn
 
+from model_check import Inputs, call
+from quick_init import quick_init
+from transformer_zoo import TINY
+
 SIDE = 96
-LARGE = 80e6  # parameters: what is larger is built with fewer layers where its builder lets us
-TOO_LARGE = 500e6
+LARGE = 40e6  # parameters: what is larger is built with fewer layers where its builder lets us
+TOO_LARGE = 700e6
 
 _REDUCTIONS: Sequence[dict[str, Any]] = (
     {"depth": 2},
@@ -28,15 +33,20 @@ class CannotRunError(Exception):
 
 
 def names(library: str, pattern: str = "*") -> list[str]:
-    """Return the names of a library's networks that match a glob."""
-    every = timm.list_models() if library == "timm" else _torchvision_names()
-    return fnmatch.filter(every, pattern)
+    """Return the names of a library's networks that match a glob: each family's first, then each one's second."""
+    found = fnmatch.filter(_NAMES[library](), pattern)
+    families: Mapping[str, list[str]] = defaultdict(list)
+    for name in found:
+        families[family(library, name)].append(name)
+    return sorted(found, key=lambda name: families[family(library, name)].index(name))
 
 
 def family(library: str, name: str) -> str:
     """Return the file in which a library keeps the network."""
     if library == "timm":
         return _registry._model_to_module[name]
+    if library == "transformers":
+        return name
     return torchvision.models.get_model_builder(name).__module__.rpartition(".")[2]
 
 
@@ -45,13 +55,15 @@ class Built:
     """A network that runs.
 
     Attributes:
-        model: Ten classes and random weights, none of them all zeros.
-        side: Height and width of its images in pixels.
+        model: Random weights, none of them all zeros; ten classes where it has classes.
+        inputs: A batch that it takes.
+        side: Height and width of its images in pixels; None where it takes none.
         reduced: It has fewer layers than its name says.
     """
 
     model: nn.Module
-    side: int
+    inputs: Inputs
+    side: int | None
     reduced: bool
 
 
@@ -61,18 +73,19 @@ def build(library: str, name: str) -> Built:
     Raises:
         CannotRunError: It is too large, its builder fails, or it runs with neither.
     """
+    if library == "transformers":
+        model, inputs = TINY[name].build(), TINY[name].batch()
+        _wake(model)
+        return Built(model=model, inputs=inputs, side=None, reduced=True)
     reasons = []
     for arguments, side, reduced in _ways(library, name):
-        torch.manual_seed(0)
         try:
-            model = _make(library, name, arguments)
-            _wake(model)
-            for training in (False, True):
-                model.train(training)(images(side))
+            model = _made(library, name, arguments)
+            call(model.train(), images(side))
         except Exception as error:
             reasons.append(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
             continue
-        return Built(model=model, side=side, reduced=reduced)
+        return Built(model=model, inputs=images(side), side=side, reduced=reduced)
     raise CannotRunError(reasons[0])
 
 
@@ -81,9 +94,17 @@ def images(side: int) -> Tensor:
     return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
 
 
+def _made(library: str, name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    torch.manual_seed(0)
+    with quick_init():
+        model = _make(library, name, arguments)
+    _wake(model)
+    return model
+
+
 def _wake(model: nn.Module) -> None:
     """Give parameters that begin as zeros small values: behind them no pattern would show."""
-    with torch.no_grad():
+    with torch.no_grad(), quick_init():
         for parameter in model.parameters():
             if not parameter.any():
                 parameter.normal_(std=0.1)
@@ -131,3 +152,11 @@ def _torchvision_names() -> list[str]:
         for name in torchvision.models.list_models(module=torchvision.models)
         if torchvision.models.get_model_builder(name).__module__.count(".") == 2
     ]
+
+
+_NAMES: Mapping[str, Callable[[], list[str]]] = {
+    "torchvision": _torchvision_names,
+    "transformers": lambda: list(TINY),
+    "timm": timm.list_models,
+}
+LIBRARIES = tuple(_NAMES)

@@ -1,11 +1,12 @@
-"""Apply a policy to every network of timm and torchvision, train a step, remove it, and look.
+"""Apply a policy to every network of timm and torchvision and to Hugging Face's, train a step, remove it, and look.
 
-    python benchmarks/models.py run [--library timm] [--match "resnet*"] [--shard 0/2] [--limit 50]
+    python benchmarks/models.py run [--library timm] [--match "resnet*"] [--shard 0/2] [--limit 50] [--again]
     python benchmarks/models.py page
 
 ``run`` appends one line per network to runs/models/ and goes on where it was stopped; a network whose process
-was killed under it is noted as such and left out from then on. ``page`` gathers the lines into
-results/models.json and writes docs/models.md from that.
+was killed under it is noted as such and left out from then on. One network of each family comes before the
+second of any, so that a run that was stopped has seen them all. ``--again`` tries once more what did not pass.
+``page`` gathers the lines into results/models.json and writes docs/models.md from that.
 """
 
 import os
@@ -17,19 +18,21 @@ import gc
 import json
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import timm
 import torchvision
+import transformers
 
 import record
 from model_check import check
 from model_page import page
-from model_zoo import CannotRunError, build, family, images, names
+from model_zoo import LIBRARIES, CannotRunError, build, family, names
 
 Line = Mapping[str, object]
+AGAIN = "again.jsonl"  # sorts behind the shards, so that its lines count
 ROOT = Path(__file__).parent.parent
 RUNS, RESULTS, PAGE = ROOT / "runs" / "models", ROOT / "results" / "models.json", ROOT / "docs" / "models.md"
 
@@ -41,7 +44,7 @@ def examined(library: str, name: str) -> Line:
     try:
         built = build(library, name)
         line |= {"side": built.side, "reduced": built.reduced}
-        line |= asdict(check(built.model, images(built.side)))
+        line |= asdict(check(built.model, built.inputs))
     except CannotRunError as error:
         line |= {"skipped": str(error)}
     except Exception as error:
@@ -49,17 +52,30 @@ def examined(library: str, name: str) -> Line:
     return line | {"seconds": round(time.perf_counter() - began, 2)}
 
 
-def run(wanted: Iterator[tuple[str, str]], lines: Path, limit: int | None) -> None:
+def run(wanted: Iterable[tuple[str, str]], lines: Path, limit: int | None) -> None:
     """Examine networks one after the other; each is written down before it starts and when it ends."""
     lines.parent.mkdir(parents=True, exist_ok=True)
     _end_last_line(lines)
     done = {(line["library"], line["name"]) for line in gathered(lines.parent)}
     done |= set(_killed(lines))
-    todo = [one for one in wanted if one not in done][:limit]
+    examine([one for one in wanted if one not in done][:limit], lines)
+
+
+def run_again(wanted: Container[tuple[str, str]], folder: Path, limit: int | None) -> None:
+    """Examine once more those networks that were skipped or did not pass; what is found now counts."""
+    _end_last_line(folder / AGAIN)
+    missed = [line for line in gathered(folder) if "skipped" in line or line["failures"]]
+    todo = [(str(line["library"]), str(line["name"])) for line in missed]
+    examine([one for one in todo if one in wanted][:limit], folder / AGAIN)
+
+
+def examine(todo: Sequence[tuple[str, str]], lines: Path) -> None:
+    """Examine networks and append what is found, with the commit that it was found at."""
+    commit = record.header()["commit"]
     with lines.open("a", encoding="utf8") as file:
         for count, (library, name) in enumerate(todo, 1):
             _write(file, {"library": library, "name": name, "began": True})
-            line = examined(library, name)
+            line = examined(library, name) | {"commit": commit}
             _write(file, line)
             print(f"{count}/{len(todo)} {library} {name}: {_verdict(line)} ({line['seconds']} s)", flush=True)
             gc.collect()
@@ -117,7 +133,7 @@ def write_page() -> None:
     lines = gathered(RUNS)
     rows = ",\n".join(json.dumps(line) for line in lines)
     header = record.header()
-    libraries = {"timm": timm.__version__, "torchvision": torchvision.__version__}
+    libraries = {library.__name__: library.__version__ for library in (timm, torchvision, transformers)}
     head = json.dumps(header | {"versions": {**header["versions"], **libraries}}, indent=2)
     RESULTS.write_text(f'{head[:-2]},\n  "models": [\n{rows}\n]\n}}\n', encoding="utf8")
     PAGE.write_text(page(json.loads(RESULTS.read_text(encoding="utf8"))), encoding="utf8")
@@ -128,19 +144,23 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", choices=("run", "page"))
-    parser.add_argument("--library", choices=("timm", "torchvision"), help="one of the two; both by default")
+    parser.add_argument("--library", choices=LIBRARIES, help="one of the three; all by default")
     parser.add_argument("--match", default="*", help='glob of names, such as "resnet*"')
     parser.add_argument("--shard", default="0/1", help="I/N: every N-th network, from the I-th on")
     parser.add_argument("--limit", type=int, help="stop after so many networks")
+    parser.add_argument("--again", action="store_true", help="only those that were skipped or did not pass")
     chosen = parser.parse_args()
     if chosen.what == "page":
         write_page()
         return
     first, count = map(int, chosen.shard.split("/"))
-    libraries = (chosen.library,) if chosen.library else ("torchvision", "timm")
+    libraries = (chosen.library,) if chosen.library else LIBRARIES
     every = [(library, name) for library in libraries for name in names(library, chosen.match)]
     warnings.simplefilter("ignore")
-    run(iter(every[first::count]), RUNS / f"{first}-of-{count}.jsonl", chosen.limit)
+    if chosen.again:
+        run_again(set(every), RUNS, chosen.limit)
+    else:
+        run(every[first::count], RUNS / f"{first}-of-{count}.jsonl", chosen.limit)
 
 
 if __name__ == "__main__":
