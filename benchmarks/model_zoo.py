@@ -17,8 +17,7 @@ from quick_init import quick_init
 from transformer_zoo import TINY
 
 SIDE = 96
-LARGE = 40e6  # parameters: what is larger is built with fewer layers where its builder lets us
-TOO_LARGE = 700e6
+TOO_LARGE = 700e6  # parameters
 
 _REDUCTIONS: Sequence[dict[str, Any]] = (
     {"depth": 2},
@@ -26,6 +25,7 @@ _REDUCTIONS: Sequence[dict[str, Any]] = (
     {"depths": (1, 1, 1, 1)},
     {"layers": (1, 1, 1, 1)},
 )
+"""Arguments of timm's builders that leave out layers which are like the others."""
 
 
 class CannotRunError(Exception):
@@ -33,7 +33,7 @@ class CannotRunError(Exception):
 
 
 def names(library: str, pattern: str = "*") -> list[str]:
-    """Return the names of a library's networks that match a glob: each family's first, then each one's second."""
+    """Return the names of networks that match a glob: each family's first, then the second of each family."""
     found = fnmatch.filter(_NAMES[library](), pattern)
     families: Mapping[str, list[str]] = defaultdict(list)
     for name in found:
@@ -112,13 +112,12 @@ def _wake(model: nn.Module) -> None:
 
 def _ways(library: str, name: str) -> Iterator[tuple[dict[str, Any], int, bool]]:
     """Yield arguments, side and whether layers are missing: what is cheap first."""
-    size = _num_parameters(library, name)
     argument = "image_size" if library == "torchvision" and name.startswith("vit") else "img_size"
     sided: list[tuple[dict[str, Any], int]] = [({argument: SIDE}, SIDE), ({}, SIDE)]
     sided += [({}, side) for side in _own_sides(library, name)]
-    if size > LARGE and library == "timm":
+    if library == "timm":
         yield from ((given | fewer, side, True) for given, side in sided for fewer in _REDUCTIONS)
-    if size > TOO_LARGE:
+    if (size := _num_parameters(library, name)) > TOO_LARGE:
         raise CannotRunError(f"{size / 1e6:.0f} million parameters, and it takes no smaller depth")
     yield from ((given, side, False) for given, side in sided)
 
@@ -147,11 +146,14 @@ def _make(library: str, name: str, arguments: Mapping[str, Any]) -> nn.Module:
 
 
 def _torchvision_names() -> list[str]:
-    return [
+    """Return the classifiers, the smallest first."""
+    found = [
         name
         for name in torchvision.models.list_models(module=torchvision.models)
         if torchvision.models.get_model_builder(name).__module__.count(".") == 2
     ]
+    weights = {name: next(iter(torchvision.models.get_model_weights(name))) for name in found}
+    return sorted(found, key=lambda name: weights[name].meta["num_params"])
 
 
 _NAMES: Mapping[str, Callable[[], list[str]]] = {

@@ -1,12 +1,12 @@
-"""Apply a policy to every network of timm and torchvision and to Hugging Face's, train a step, remove it, and look.
+"""Apply a policy to timm's, torchvision's and Hugging Face's networks, train a step, remove it, and look.
 
     python benchmarks/models.py run [--library timm] [--match "resnet*"] [--shard 0/2] [--limit 50] [--again]
     python benchmarks/models.py page
 
 ``run`` appends one line per network to runs/models/ and goes on where it was stopped; a network whose process
 was killed under it is noted as such and left out from then on. One network of each family comes before the
-second of any, so that a run that was stopped has seen them all. ``--again`` tries once more what did not pass.
-``page`` gathers the lines into results/models.json and writes docs/models.md from that.
+second of any, so that a run that was stopped has seen them all. ``--again`` tries once more what did not
+pass. ``page`` gathers the lines into results/models.json and writes docs/models.md from that.
 """
 
 import os

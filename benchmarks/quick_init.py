@@ -17,8 +17,8 @@ _SMALL = 4096
 def quick_init() -> Iterator[None]:
     """Inside, ``normal_``, ``uniform_`` and ``erfinv_`` of large tensors take their values from a table.
 
-    They have the mean, the spread and the range that were asked for, the last but for ``trunc_normal_``, whose
-    spread is smaller than it says. They repeat after a million values, and no generator moves on.
+    They have the mean, spread and range that were asked for; only a truncated normal, which is made of these,
+    comes out somewhat narrower. They repeat after a million values, and no generator moves on.
     """
     ways = {"normal_": _normal, "uniform_": _uniform, "erfinv_": _erfinv}
     originals = {name: getattr(Tensor, name) for name in ways}
@@ -36,11 +36,11 @@ def quick_init() -> Iterator[None]:
         yield
 
 
-def _normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: object = None) -> Tensor:
+def _normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0, **_: object) -> Tensor:
     return _copied(tensor, "normal").mul_(std).add_(mean)
 
 
-def _uniform(tensor: Tensor, low: float = 0.0, high: float = 1.0, *, generator: object = None) -> Tensor:
+def _uniform(tensor: Tensor, low: float = 0.0, high: float = 1.0, **_: object) -> Tensor:
     return _copied(tensor, "uniform").mul_(high - low).add_(low)
 
 

@@ -65,18 +65,22 @@ class Tiny:
 
 
 def draw(*shape: int) -> torch.Tensor:
+    """Return ids of tokens, none of them special, the same each time."""
     return torch.randint(3, 50, shape, generator=torch.Generator().manual_seed(1))
 
 
 def text() -> dict[str, torch.Tensor]:
+    """Return what an encoder or a decoder takes."""
     return {"input_ids": draw(3, TOKENS)}
 
 
 def pairs() -> dict[str, torch.Tensor]:
+    """Return what an encoder with a decoder takes."""
     return {**text(), "decoder_input_ids": draw(3, 5)}
 
 
 def images() -> dict[str, torch.Tensor]:
+    """Return what a model of images takes."""
     return {"pixel_values": torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))}
 
 

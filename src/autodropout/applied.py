@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from autodropout.attach import Attachment
 from autodropout.errors import ApplyError, UsageError
 from autodropout.following import Following, follow
 from autodropout.handles import forget, handles, remember
@@ -18,6 +17,7 @@ from autodropout.layers import PatternDropout
 from autodropout.policy import Policy
 from autodropout.site import Closing
 from autodropout.valid_tokens import checked_tokens
+from autodropout.watching import check_in_place, disinherit, frozen_sites
 
 Existing = Literal["keep", "off"]
 """What becomes of the dropout that a model already has."""
@@ -79,7 +79,7 @@ class Applied(Generic[LayerT]):
         self._removed = False
         self._warned_of: frozenset[str] | None = None
         self._ran = False
-        self._watch: RemovableHandle = model.register_forward_pre_hook(_look_for_frozen)
+        self._watch: RemovableHandle = model.register_forward_pre_hook(_look_over_sites)
         remember(model, self)
         self._set_strengths()
 
@@ -170,7 +170,7 @@ class Applied(Generic[LayerT]):
         These have not run in training mode since ``apply``, or are in evaluation mode while the model
         is in training mode, as frozen batch normalisation is.
         """
-        frozen = set(self._frozen_sites())
+        frozen = set(self._frozen())
         return tuple(name for name, layer in self.layers.items() if name in frozen or not layer.fired)
 
     @contextmanager
@@ -223,6 +223,7 @@ class Applied(Generic[LayerT]):
         self._set_strengths()
         if self._following is not None:
             self._following.close()
+        disinherit(self._model, self._attachments)
         for attachment in reversed(self._attachments):
             attachment.close()
         if self._silenced is not None:
@@ -244,7 +245,7 @@ class Applied(Generic[LayerT]):
 
     def warn_of_frozen(self) -> None:
         """Warn, once, of applied sites in evaluation mode while the model is in training mode."""
-        if self._warned_of is None and (frozen := self._frozen_sites()):
+        if self._warned_of is None and (frozen := self._frozen()):
             self._warned_of = frozenset(frozen)
             warnings.warn(
                 f"the model is in training mode, but these sites are in evaluation mode (frozen batch "
@@ -265,16 +266,8 @@ class Applied(Generic[LayerT]):
                 stacklevel=3,
             )
 
-    def _frozen_sites(self) -> tuple[str, ...]:
-        if not self._model.training:
-            return ()
-        frozen = {
-            id(module)
-            for attachment in self._attachments
-            if isinstance(attachment, Attachment) and not attachment.module.training
-            for module in attachment.child.modules()
-        }
-        return tuple(name for name, layer in self.layers.items() if not layer.training or id(layer) in frozen)
+    def _frozen(self) -> tuple[str, ...]:
+        return frozen_sites(self._model, self.layers, self._attachments)
 
     def _set_strengths(self) -> None:
         strength = 1.0 if self.policy is None else self.policy.strength(self._progress)
@@ -290,9 +283,11 @@ class Applied(Generic[LayerT]):
             raise ApplyError("there is no step without a seed; apply the policy with seed=")
 
 
-def _look_for_frozen(model: nn.Module, _: object) -> None:
+def _look_over_sites(model: nn.Module, _: object) -> None:
     """Forward pre-hook of the whole model: top-level, so that a model that bears it can be pickled."""
     if model.training and not torch.compiler.is_compiling():
         for applied in handles(model):
+            if not applied._ran:
+                check_in_place(model, applied.layers, applied._attachments)
             applied._ran = True
             applied.warn_of_frozen()

@@ -84,10 +84,11 @@ class PatternDropout(nn.Module):
         self.fired = False
         self._sequences = sequences
         self._valid: ValidTokens = {"own": None, "other": None}
-        self._level, self._number = 1.0, 0  # of strength and step: the buffers are for compiled graphs
+        self._level, self._number = 1.0, 0  # of strength and step: the tensors are for compiled graphs
         self._stream = None if seed is None else stream_key(seed, site or "")
-        self.register_buffer("strength", torch.tensor(1.0), persistent=False)
-        self.register_buffer("step", None if seed is None else torch.tensor(0), persistent=False)
+        # No buffers: an averaged copy pairs a model's buffers with its own by position.
+        self.strength = torch.tensor(1.0)
+        self.step = None if seed is None else torch.tensor(0)
 
     def forward(self, h: Tensor) -> Tensor:
         """Return h with a fresh mask dropped from it, or h itself in evaluation.
@@ -163,7 +164,7 @@ class PatternDropout(nn.Module):
         self.fired = True
 
     def _is_idle(self) -> bool:
-        # Compiled graphs follow the buffer: to them the number would be a constant.
+        # Compiled graphs follow the tensor: to them the number would be a constant.
         return not torch.compiler.is_compiling() and self._level == 0.0
 
     def _dropped(self, h: Tensor) -> Tensor:
@@ -205,10 +206,11 @@ class PatternDropout(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        # half() would round the strength, and to_empty() would lose both.
-        self.strength = torch.tensor(self._level, device=self.strength.device)
+        # Of what is done to a model's tensors, these two only follow to the device.
+        device = fn(self.strength).device
+        self.strength = torch.tensor(self._level, device=device)
         if self.step is not None:
-            self.step = torch.tensor(self._number, device=self.step.device)
+            self.step = torch.tensor(self._number, device=device)
         return self
 
 

@@ -32,10 +32,11 @@ class Steered(nn.Module):
         self.site = site
         self.seed = seed
         self.fired = False
-        self._level, self._number = 1.0, 0  # of strength and step: the buffers are for compiled graphs
+        self._level, self._number = 1.0, 0  # of strength and step: the tensors are for compiled graphs
         self._stream = None if seed is None else stream_key(seed, site or "")
-        self.register_buffer("strength", torch.tensor(1.0), persistent=False)
-        self.register_buffer("step", None if seed is None else torch.tensor(0), persistent=False)
+        # No buffers: an averaged copy pairs a model's buffers with its own by position.
+        self.strength = torch.tensor(1.0)
+        self.step = None if seed is None else torch.tensor(0)
 
     def set_strength(self, strength: float) -> None:
         """Multiply the rates by ``strength`` from now on, 0 being an exact identity.
@@ -89,7 +90,7 @@ class Steered(nn.Module):
         return not torch.compiler.is_compiling() and self._level == 0.0
 
     def current_strength(self) -> float | Tensor:
-        """Return the strength: a number, or in compiled graphs the buffer, which they follow."""
+        """Return the strength: a number, or in compiled graphs the tensor, which they follow."""
         return self.strength if torch.compiler.is_compiling() else self._level
 
     def noise(self, device: torch.device) -> Noise:
@@ -100,10 +101,11 @@ class Steered(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        # half() would round the strength, and to_empty() would lose both.
-        self.strength = torch.tensor(self._level, device=self.strength.device)
+        # Of what is done to a model's tensors, these two only follow to the device.
+        device = fn(self.strength).device
+        self.strength = torch.tensor(self._level, device=device)
         if self.step is not None:
-            self.step = torch.tensor(self._number, device=self.step.device)
+            self.step = torch.tensor(self._number, device=device)
         return self
 
 

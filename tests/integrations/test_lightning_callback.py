@@ -300,6 +300,16 @@ def test_a_model_compiled_from_outside_is_traced_with_the_policy(tmp_path):
     assert_untouched(module.net)
 
 
+def test_batch_normalisation_is_converted_before_the_policy_comes(tmp_path):
+    class Convert(L.Callback):  # as strategies do, which call it sync_batchnorm=True, for GPUs only
+        def setup(self, trainer, module, stage):
+            module.net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(module.net)
+
+    callback = mine()
+    fitted(tmp_path, callback, Convert())
+    assert all(layer.fired for layer in callback.applied.layers.values())
+
+
 class Average:
     """What a copy with decay 0 has to be after each step: the model itself."""
 
@@ -311,7 +321,8 @@ class Average:
         self.differences.append(max((mine[name] - copy[name]).abs().max().item() for name in mine))
 
 
-def test_an_averaged_copy_is_made_with_the_policy_on(tmp_path):
+@pytest.mark.parametrize("first", ["policy", "average"])
+def test_an_averaged_copy_pairs_what_belongs_together(tmp_path, first):
     average = Average()
 
     class Look(L.Callback):
@@ -319,17 +330,10 @@ def test_an_averaged_copy_is_made_with_the_policy_on(tmp_path):
             average.look(module)
 
     callback = mine()
-    module = fitted(tmp_path, callback, average.callback, Look())
+    pair = [callback, average.callback]
+    module = fitted(tmp_path, *(pair if first == "policy" else reversed(pair)), Look())
     assert average.differences == [0.0] * 8
     assert all(layer.fired for layer in callback.applied.layers.values())
-    assert_untouched(module.net)
-
-
-def test_an_averaged_copy_made_before_the_policy_is_refused(tmp_path):
-    module = Module()
-    text = "EMAWeightAveraging copies the model before the policy is applied, .* list PolicyCallback before"
-    with pytest.raises(UsageError, match=text):
-        trainer(tmp_path, Average().callback, mine()).fit(module, loader())
     assert_untouched(module.net)
 
 

@@ -28,8 +28,8 @@ class PolicyCallback(Callback):  # type: ignore[misc]  # a type checker does not
 
     Schedules follow ``max_steps`` or ``max_epochs``, whichever is nearer. Checkpoints carry progress and
     step, so that a run that is resumed with ``seed=`` drops what the uninterrupted one would have. The
-    policy is applied after Lightning has wrapped the model or converted its batch normalisation; where a
-    callback keeps an averaged copy (``EMAWeightAveraging``), before that copy is made: list this one first.
+    policy is applied after Lightning has wrapped the model or converted its batch normalisation, and gets on
+    with callbacks that keep an averaged copy.
 
     Args:
         policy: What to drop where.
@@ -78,23 +78,15 @@ class PolicyCallback(Callback):  # type: ignore[misc]  # a type checker does not
         return f"PolicyCallback[{submodule}]" if submodule else "PolicyCallback"
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forget what an earlier run loaded; apply the policy if the model is about to be copied."""
+        """Forget what an earlier run loaded."""
         self._loaded = None
-        averaging = [place for place, other in enumerate(trainer.callbacks) if _is_averaging(other)]
-        if stage != "fit" or not averaging:
-            return
-        if trainer.callbacks.index(self) > averaging[0]:
-            name = type(trainer.callbacks[averaging[0]]).__name__
-            raise UsageError(
-                f"{name} copies the model before the policy is applied, and the two would not fit; "
-                f"list PolicyCallback before {name}"
-            )
-        self._begin(trainer, pl_module)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Apply the policy; go on where the checkpoint, or an earlier fit of this trainer, ended."""
-        if not self._running:
-            self._begin(trainer, pl_module)
+        _check_end(trainer, self._steering.order.policy)
+        goes_on = self._loaded is None and trainer.global_step > 0
+        self._steering.begin(pl_module, self._steering.state_dict() or None if goes_on else self._loaded)
+        self._running = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn of a checkpoint that knows nothing of the policy."""
@@ -138,12 +130,6 @@ class PolicyCallback(Callback):  # type: ignore[misc]  # a type checker does not
         if self._running and self._loaded is not None:
             self._steering.load_state_dict(self._loaded)
 
-    def _begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        _check_end(trainer, self._steering.order.policy)
-        goes_on = self._loaded is None and trainer.global_step > 0
-        self._steering.begin(pl_module, self._steering.state_dict() or None if goes_on else self._loaded)
-        self._running = True
-
     def _remove(self) -> None:
         self._running = False
         self._steering.remove()
@@ -158,14 +144,6 @@ def _progress(trainer: Trainer, batch_idx: int) -> float:
         epochs = trainer.current_epoch + batch_idx / trainer.num_training_batches
         shares.append(epochs / trainer.max_epochs)
     return float(max(shares))
-
-
-def _is_averaging(callback: Callback) -> bool:
-    """Say whether a callback keeps a copy whose buffers it pairs with the model's.
-
-    By its name, because two packages have it, but not in all their versions.
-    """
-    return any(cls.__name__ == "WeightAveraging" for cls in type(callback).__mro__)
 
 
 def _is_limit(number: int | None) -> bool:

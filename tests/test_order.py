@@ -1,0 +1,129 @@
+"""In which order a policy, conversions, averaged copies, compilers and wrappers may come."""
+
+import copy
+
+import pytest
+import timm
+import torch
+from timm.layers import convert_sync_batchnorm
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from autodropout.applied import Applied
+from autodropout.applying import apply
+from autodropout.errors import ApplyError
+from autodropout.pattern import ConvPattern
+from autodropout.policy import Policy
+from nets import SmallNet
+
+PATTERN = ConvPattern(height=2, width=2, residual=True)
+POLICY = Policy({"blocks.*.bn": PATTERN})
+
+
+def images(batch: int = 4) -> torch.Tensor:
+    return torch.randn(batch, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def looks(model: nn.Module) -> tuple[object, ...]:
+    hooks = [(len(module._forward_hooks), len(module._forward_pre_hooks)) for module in model.modules()]
+    return repr(model), list(model.state_dict()), hooks
+
+
+def train_a_step(model: nn.Module) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.train()(images()).square().sum().backward()
+    optimizer.step()
+
+
+# synchronised batch normalisation
+
+
+def test_converted_first_and_applied_then():
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(SmallNet())
+    before = looks(model)
+    with apply(model, POLICY) as applied:
+        train_a_step(model)
+        assert applied.silent_sites() == ()
+    assert looks(model) == before
+
+
+def test_converted_after_apply_is_refused_with_the_order_and_removed_all_the_same():
+    model = SmallNet()
+    applied = apply(model, POLICY)
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    with pytest.raises(ApplyError) as error:
+        model.train()(images())
+    assert str(error.value) == (
+        'site "blocks.0.bn" and 1 more: the module was exchanged after apply, as '
+        "nn.SyncBatchNorm.convert_sync_batchnorm does, and the new one drops nothing; remove() the policy, "
+        "convert the model, then apply the policy"
+    )
+    assert model.eval()(images()).isfinite().all()
+    applied.remove()
+    assert looks(model) == looks(nn.SyncBatchNorm.convert_sync_batchnorm(SmallNet()))
+    with apply(model, POLICY) as again:
+        train_a_step(model)
+        assert again.silent_sites() == ()
+
+
+def test_a_copy_of_what_was_converted_after_apply_is_refused_and_removed_too():
+    model = SmallNet()
+    apply(model, POLICY)
+    twin = copy.deepcopy(nn.SyncBatchNorm.convert_sync_batchnorm(model))
+    with pytest.raises(ApplyError, match="exchanged after apply"):
+        twin.train()(images())
+    Applied.of(twin).remove()
+    assert looks(twin) == looks(nn.SyncBatchNorm.convert_sync_batchnorm(SmallNet()))
+
+
+def test_timms_own_conversion_keeps_the_slot_and_the_pattern_in_it():
+    model = timm.create_model("test_byobnet", num_classes=3)
+    policy = Policy({site: ConvPattern(height=1, width=1) for site in ("stem.bn", "stages.0.0.conv2_1x1.bn")})
+    applied = apply(model, policy)
+    model = convert_sync_batchnorm(model)
+    model.train()(torch.randn(4, 3, 64, 64))
+    assert applied.silent_sites() == ()
+    applied.remove()
+    assert looks(model) == looks(convert_sync_batchnorm(timm.create_model("test_byobnet", num_classes=3)))
+
+
+# averaged copies
+
+
+def followed(average: AveragedModel, model: nn.Module) -> None:
+    """Whatever was averaged over one step must be the model itself."""
+    for _ in range(2):
+        train_a_step(model)
+        average.n_averaged.zero_()  # the next one is taken over as it is
+        average.update_parameters(model)
+        pairs = zip(average.module.state_dict().values(), model.state_dict().values(), strict=True)
+        assert all(torch.equal(mine, other) for mine, other in pairs)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_copy_made_before_apply_pairs_its_buffers_with_the_models(seed):
+    model = SmallNet()
+    average = AveragedModel(model, use_buffers=True)
+    with apply(model, POLICY, seed=seed):
+        followed(average, model)
+    followed(average, model)
+    assert Applied.of(average.module) is None
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_copy_made_after_apply_carries_the_policy_and_gives_it_back(seed):
+    model = SmallNet()
+    applied = apply(model, POLICY, seed=seed)
+    average = AveragedModel(model, use_buffers=True)
+    followed(average, model)
+    applied.remove()
+    followed(average, model)
+    Applied.of(average.module).remove()
+    assert looks(average.module) == looks(SmallNet())
+
+
+def test_layers_have_no_tensors_that_a_model_lists():
+    model = SmallNet()
+    applied = apply(model, POLICY, seed=3)
+    assert all(list(layer.buffers()) == list(layer.parameters()) == [] for layer in applied.layers.values())
+    assert len(list(model.buffers())) == len(list(SmallNet().buffers()))
