@@ -132,7 +132,7 @@ def write_page() -> None:
     """Write results/models.json from the lines, and docs/models.md from that."""
     lines = gathered(RUNS)
     rows = ",\n".join(json.dumps(line) for line in lines)
-    header = record.header()
+    header = record.header() | {"existing": {library: len(names(library)) for library in LIBRARIES}}
     libraries = {library.__name__: library.__version__ for library in (timm, torchvision, transformers)}
     head = json.dumps(header | {"versions": {**header["versions"], **libraries}}, indent=2)
     RESULTS.write_text(f'{head[:-2]},\n  "models": [\n{rows}\n]\n}}\n', encoding="utf8")

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from autodropout.attach import CHILD, named_module
@@ -86,11 +87,11 @@ class _NoneAgain:
 
 
 def sum_shortcut(module: nn.Module) -> Closing:
-    """Open the identity shortcut of a block that is exactly f(x) + x.
+    """Open the identity shortcut of a block that is exactly f(x) + x, or of a module f of which that is made.
 
     Its place is the child ``SHORTCUT``. In training the block returns out + (place(x) - x), which is
     f(x) + place(x) within rounding, and exactly out where the place returns x itself. In evaluation
-    nothing changes.
+    nothing changes. Where f(x) has more channels than x, x is part of the first of them.
     """
     module.add_module(SHORTCUT, nn.Identity().train(module.training))
     return HookedChild(module, SHORTCUT, module.register_forward_hook(_replace_summand))
@@ -102,7 +103,10 @@ def _replace_summand(module: nn.Module, args: tuple[Tensor, ...], output: Tensor
     if not place.training:
         return output
     dropped = place(args[0])
-    return output if dropped is args[0] else output + (dropped - args[0])
+    if dropped is args[0]:
+        return output
+    change, num_more = dropped - args[0], output.shape[1] - args[0].shape[1]
+    return output + (F.pad(change, (0, 0, 0, 0, 0, num_more)) if num_more else change)
 
 
 @dataclass(slots=True)

@@ -37,9 +37,9 @@ def check_in_place(model: nn.Module, layers: Mapping[str, Any], attachments: Seq
     if moved := [name for name, layer in layers.items() if id(layer) in inside]:
         more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
         raise ApplyError(
-            f'site "{moved[0]}"{more}: the module was exchanged after apply, as '
-            "nn.SyncBatchNorm.convert_sync_batchnorm does, and the new one drops nothing; remove() the policy, "
-            "convert the model, then apply the policy"
+            f'site "{moved[0]}"{more}: the module was exchanged after apply, as nn.SyncBatchNorm.'
+            "convert_sync_batchnorm does, and the new one drops nothing; remove() the policy, convert the "
+            "model, then apply the policy"
         )
 
 

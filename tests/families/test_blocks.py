@@ -1,6 +1,7 @@
 """Residual blocks of torchvision and timm, small enough to run."""
 
 import copy
+import importlib
 
 import pytest
 import timm
@@ -37,7 +38,7 @@ def mobilenetv3():
 
 
 def timm_block(module: str, name: str, *args, **kwargs):
-    return getattr(getattr(timm.models, module), name)(*args, **kwargs)
+    return getattr(importlib.import_module(f"timm.models.{module}"), name)(*args, **kwargs)
 
 
 PLAIN = {
@@ -66,6 +67,20 @@ PLAIN = {
     "timm.byobnet": lambda: timm_block("byobnet", "BottleneckBlock", 8, 8),
     "timm.cspnet": lambda: timm_block("cspnet", "DarkBlock", 8, 8),
     "timm.tresnet": lambda: timm_block("tresnet", "BasicBlock", 8, 8),
+    "timm.dla": lambda: timm_block("dla", "DlaBasic", 8, 8),
+    "timm.fasternet": lambda: timm_block(
+        "fasternet", "MLPBlock", 8, 4, 2.0, 0.0, 0.0, nn.ReLU, nn.BatchNorm2d
+    ),
+    "timm.fastvit": lambda: timm_block("fastvit", "RepMixer", 8, layer_scale_init_value=1.0),
+    "timm.ghostnet": lambda: timm_block("ghostnet", "GhostBottleneck", 8, 16, 8),
+    "timm.hgnet": lambda: timm_block("hgnet", "HighPerfGpuBlock", 8, 4, 8, 2, residual=True),
+    "timm.lcnetv2": lambda: timm_block("lcnetv2", "RepDepthwiseSeparable", 8, 8, use_shortcut=True),
+    "timm.repghost": lambda: timm_block("repghost", "RepGhostBottleneck", 8, 16, 8),
+    "timm.repvit": lambda: timm_block("repvit", "RepViTBlock", 8, 2, 3, False, nn.GELU),
+    "timm.rexnet": lambda: timm_block("rexnet", "LinearBottleneck", 8, 12, 1),
+    "timm.shvit": lambda: timm_block("shvit", "Residual", timm.models.shvit.Conv2dNorm(8, 8, 3, 1, 1)),
+    "timm.swiftformer": lambda: timm_block("swiftformer", "ConvEncoder", 8),
+    "timm.xception": lambda: timm_block("xception", "Block", 8, 8, 1, start_with_relu=False),
 }
 PROJECTING = {
     "tv.resnet": lambda: torchvision.models.resnet18(num_classes=2).layer2[0],
@@ -131,6 +146,33 @@ def test_what_a_shortcut_drops_is_missing_from_the_sum(name):
     lost = outside == 0
     assert lost.float().mean() == pytest.approx(PATTERN.drop_rate(8, 8), abs=0.05)
     assert applied.layers[f"{site.name}:shortcut"].fired
+
+
+ACTIVATED = ("resnet.", "resnetv2.Bottleneck", "regnet", "byobnet", "tresnet", "dla")
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_nothing_but_the_shortcut_is_missing(name):
+    """The output lacks what the shortcut lost, or as much of it as the next activation lets through."""
+    torch.manual_seed(1)
+    model = nn.Sequential(PLAIN[name]())
+    site = [site for site in find_sites(model) if site.shortcut][-1]
+    applied = apply(model, Policy({site.name: PATTERN}))
+    applied.layers[site.name].set_strength(0.0)
+    seen = []
+    hook = applied.layers[f"{site.name}:shortcut"].register_forward_hook(
+        lambda module, args, output: seen.append(output - args[0])
+    )
+    dropped = seeded(model, maps())
+    hook.remove()
+    with applied.disabled():
+        undropped = seeded(model, maps())
+    changed, lost = (dropped - undropped)[:, :8], seen[0]
+    if any(part in name for part in ACTIVATED):
+        assert changed.any()
+        assert (changed.abs() <= lost.abs() + 1e-4).all()  # ReLU and its like make no difference larger
+    else:
+        torch.testing.assert_close(changed, lost, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", PROJECTING)

@@ -233,6 +233,25 @@ def test_a_feed_forward_of_all_tokens_in_one_row_has_masks_per_sample():
     assert 0 < dropped.all(1).sum() < 16
 
 
+@pytest.mark.parametrize("name", ["bert", "albert"])
+def test_a_feed_forward_in_chunks_has_one_mask_for_all_tokens(name):
+    model = without_dropout(TINY[name].build(chunk_size_feed_forward=1))
+    before = look(model)
+    evaluated = stream(model.eval(), text())
+    trained = stream(model.train(), text())
+    seen = []
+    with apply(model, Policy({"role:ffn": UNITS})) as applied:
+        applied.valid_tokens = torch.ones(3, 7, dtype=torch.bool)
+        place = next(iter(applied.layers.values()))
+        place.register_forward_hook(lambda _, __, h: seen.append(h))
+        assert not torch.allclose(stream(model, text()), trained)
+        with applied.disabled():
+            torch.testing.assert_close(stream(model, text()), trained)
+        assert torch.equal(stream(model.eval(), text()), evaluated)
+    assert {h.shape for h in seen} == {(3, 7, 32)}
+    untouched(model, before)
+
+
 def test_copies_and_pickles_carry_their_own():
     model, batch = without_dropout(TINY["t5"].build()).train(), TINY["t5"].batch()
     before = look(model)

@@ -139,6 +139,18 @@ def test_class_and_register_tokens_are_tokens(vit):
     assert shapes == [(2, 1 + 4, 16)]
 
 
+def test_a_class_token_that_is_not_valid_is_kept(vit):
+    seen = []
+    everything = TokenPattern(size="whole", share_t=True, share_c=True, rate=1.0)
+    with apply(vit, Policy({"blocks.0": everything, "role:softmax": everything})) as applied:
+        applied.valid_tokens = torch.arange(5)[None] > 0
+        applied.layers["blocks.0"].register_forward_hook(lambda _, args, out: seen.append((args[0], out)))
+        vit(IMAGES)
+    ((before, after),) = seen
+    assert torch.equal(after[:, 0], before[:, 0])
+    assert not after[:, 1:].any()
+
+
 def test_a_subclass_is_known_by_whose_forward_it_has(vit):
     class Heir(Attention):
         pass

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
+from autodropout.families.mixing import Mixin, class_of, mix
 from autodropout.families.norms import full_name, is_map_norm, norm_site, norms_within
 from autodropout.opening import SHORTCUT, IdentityAt, sum_shortcut
-from autodropout.site import Opening, Site
+from autodropout.site import Closing, Layout, Opening, Site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,21 +18,26 @@ class Block:
 
     Attributes:
         shortcut: Attribute that holds the module on the shortcut; None if the class has none.
-        without: What the shortcut is where there is no such module. ``"nothing"``: there is none.
-            ``"tested"``: the input itself, and the forward pass tests the attribute for None, so that an
-            ``nn.Identity`` may stand there. ``"sum"``: the input itself, and the block is exactly f(x) + x.
+        without: What the shortcut is where there is no such module, or an empty container. ``"nothing"``:
+            there is none. ``"tested"``: the input itself, and the forward pass tests the attribute for None,
+            so that an ``nn.Identity`` may stand there. ``"sum"``: the input itself, and the block is exactly
+            f(x) + x. ``"argument"``: the second argument of its forward pass, or else the input itself.
+        branch: Name of the module f inside, if ``"sum"`` is not of the block but of f and its input.
         only_if: Attribute that says whether the block has a shortcut; None if it always has.
         maps_last: Names of norms inside whose output is (N, H, W, C); not those that are another norm.
         consumers: Norm and the convolution that alone reads its output, behind the activation.
         between: Attributes that stand between those in some networks; these have no consumers then.
+        layout: Axes of the block's input and of its shortcut.
     """
 
     shortcut: str | None = None
-    without: Literal["nothing", "tested", "sum"] = "nothing"
+    without: Literal["nothing", "tested", "sum", "argument"] = "nothing"
+    branch: str = ""
     only_if: str | None = None
     maps_last: tuple[str, ...] = ()
     consumers: tuple[tuple[str, str], ...] = ()
     between: tuple[str, ...] = ()
+    layout: Layout = "NCHW"
 
 
 def adapter(blocks: Mapping[str, Block]) -> Callable[[nn.Module], Sequence[Site] | None]:
@@ -43,7 +49,7 @@ def adapter(blocks: Mapping[str, Block]) -> Callable[[nn.Module], Sequence[Site]
     """
 
     def sites_of(module: nn.Module) -> Sequence[Site] | None:
-        block = blocks.get(_forward_of(type(module)))
+        block = blocks.get(_forward_of(class_of(module)))
         return None if block is None else sites_of_block(module, block)
 
     return sites_of
@@ -66,7 +72,9 @@ def sites_of_block(module: nn.Module, block: Block) -> Sequence[Site]:
         site = replace(site, consumer=consumers.get(site.name))
         if shortcut is None or _is_within(site.name, branch):
             return site
-        return replace(site, shortcut=shortcut, shortcut_openings=openings, shortcut_layout="NCHW", block="")
+        return replace(
+            site, shortcut=shortcut, shortcut_openings=openings, shortcut_layout=block.layout, block=""
+        )
 
     return tuple(completed(site) for site in _norms(module, block))
 
@@ -95,23 +103,44 @@ def _shortcut(module: nn.Module, block: Block) -> tuple[str | None, tuple[Openin
     attributes: Mapping[str, Any] = {**vars(module), **module._modules}
     if block.only_if is not None and not attributes.get(block.only_if):
         return None, ()
-    branch = None if block.shortcut is None else attributes.get(block.shortcut)
+    side = None if block.shortcut is None else attributes.get(block.shortcut)
     match block.without:
-        case _ if branch is not None and block.shortcut is not None:
-            return _end_of(branch, block.shortcut), ()
-        case "tested" if block.shortcut is not None:
+        case _ if side is not None and block.shortcut is not None and not _is_empty(side):
+            return _end_of(side, block.shortcut), ()
+        case "tested" if side is None and block.shortcut is not None:
             return block.shortcut, (Opening(place="", open=IdentityAt(block.shortcut)),)
         case "sum":
-            return SHORTCUT, (Opening(place="", open=sum_shortcut),)
+            name = f"{block.branch}.{SHORTCUT}" if block.branch else SHORTCUT
+            return name, (Opening(place=block.branch, open=sum_shortcut),)
+        case "argument":
+            return SHORTCUT, (Opening(place="", open=open_argument),)
         case _:
             return None, ()
 
 
-def _end_of(branch: nn.Module, name: str) -> str | None:
+def open_argument(module: nn.Module) -> Closing:
+    """Open the shortcut that a block takes as its second argument. Its place is the child ``SHORTCUT``."""
+    return mix(module, _WithShortcut, "shortcut")
+
+
+class _WithShortcut(Mixin):
+    """In front of such a block."""
+
+    def forward(self, x: Tensor, shortcut: Tensor | None = None, *args: Any, **kwargs: Any) -> Tensor:
+        """Compute what the block does, in training with its shortcut past the place."""
+        if self.training:
+            shortcut = self.get_submodule(SHORTCUT)(x if shortcut is None else shortcut)
+        output: Tensor = super().forward(x, shortcut, *args, **kwargs)
+        return output
+
+
+def _is_empty(side: nn.Module) -> bool:
+    return isinstance(side, nn.Sequential) and not len(side)
+
+
+def _end_of(side: nn.Module, name: str) -> str:
     """Return the module that makes a branch's output: a container's last one."""
-    if not isinstance(branch, nn.Sequential):
-        return name
-    return f"{name}.{list(branch._modules)[-1]}" if len(branch) else None
+    return f"{name}.{list(side._modules)[-1]}" if isinstance(side, nn.Sequential) else name
 
 
 def _forward_of(kind: type) -> str:

@@ -6,15 +6,23 @@ Per layer: ``query, key, value``, as they leave their projections; ``softmax``, 
 these roles twice.
 
 In evaluation the model computes what it did before, to the last bit. In training, a pattern on ``softmax``
-has the weights computed one operation after the other instead of by a fused kernel: the same within
-rounding, with more memory.
+has the weights computed one operation after the other instead of by a fused kernel, and one on ``ffn`` the
+feed-forward in one piece (``chunk_size_feed_forward``): the same within rounding, with more memory.
 """
 
 from collections.abc import Iterator, Sequence
 
 from torch import nn
 
-from autodropout.families.huggingface.places import FIRST, IN_ROW, PARTS, HeadsApart, open_first, open_row
+from autodropout.families.huggingface.places import (
+    FIRST,
+    IN_ROW,
+    PARTS,
+    HeadsApart,
+    open_chunked,
+    open_first,
+    open_row,
+)
 from autodropout.families.huggingface.structures import (
     Attention,
     Projection,
@@ -101,6 +109,8 @@ def _feed_forward_site(layer: nn.Module, name: str) -> Site:
     if is_in_row(layer):
         opening = Opening(place="", open=open_row)
         return Site(name=name, layout="NTC", role="ffn", module=IN_ROW, openings=(opening,))
+    if vars(layer).get("chunk_size_feed_forward"):
+        return Site(name=name, layout="NTC", role="ffn", openings=(Opening(place="", open=open_chunked),))
     if name != "mlp":
         return Site(name=name, layout="NTC", role="ffn")
     return _first_of("ffn", name)  # some mixtures of experts return more than the stream

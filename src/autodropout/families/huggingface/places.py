@@ -1,6 +1,7 @@
 """Places in Hugging Face's layers that no module stands on.
 
-These are the stream, projections fused by heads, and what a feed-forward of all tokens in one row returns.
+These are the stream, projections fused by heads, what a feed-forward of all tokens in one row returns, and
+the whole of what one returns in chunks.
 """
 
 from dataclasses import dataclass
@@ -79,6 +80,28 @@ def _through_parts(module: nn.Module, _: object, output: Tensor) -> Tensor:
     """Forward hook: top-level, so that a model that bears it can be pickled."""
     parts = module.get_submodule(PARTS)
     return cast(Tensor, parts(output)) if parts.training else output
+
+
+def open_chunked(layer: nn.Module) -> Closing:
+    """Open a layer that has its feed-forward act on a few tokens at a time (``chunk_size_feed_forward``)."""
+    return mix(layer, _OpenedChunked)
+
+
+class _OpenedChunked(Mixin):
+    """In front of such a layer."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute what the layer does, in training with all tokens in one piece."""
+        if not self.training:
+            return super().forward(*args, **kwargs)
+        return class_of(self).forward(_InOnePiece(self), *args, **kwargs)
+
+
+class _InOnePiece(InPlaceOf):
+    """What the layer's own forward sees in training."""
+
+    forward = None  # as of ``_InRow``
+    chunk_size_feed_forward = 0
 
 
 IN_ROW = f"{CHILD}_ffn"
