@@ -180,9 +180,7 @@ def test_a_run_goes_on_where_it_was_stopped_and_notes_what_killed_it(tmp_path):
         assert bool(done.stdout) == bool(expected)
     lines = [json.loads(text) for text in (folder / "0-of-1.jsonl").read_text().splitlines()[2:]]
     assert any(found.get("skipped") == "the process was killed while it ran" for found in lines)
-    again = script.replace("models.run(iter(wanted)", "models.run_again(wanted").replace(
-        " / '0-of-1.jsonl'", ""
-    )
+    again = script.replace("run(iter(wanted)", "run_again(wanted").replace(" / '0-of-1.jsonl'", "")
     done = subprocess.run(
         [sys.executable, "-c", again, str(ROOT / "benchmarks"), str(folder)],
         capture_output=True,
