@@ -5,7 +5,7 @@ import torch
 
 from autodropout.data.augmentation import RandAugment, rand_augment
 from autodropout.data.augmentation import vision as vision_module
-from autodropout.data.augmentation.rand_augment import STRONGEST, operations
+from autodropout.data.augmentation.rand_augment import STRONGEST, Move, changed, operations, strength_of
 from autodropout.errors import MissingError, ShapeError, UsageError
 from oracles import assert_share
 
@@ -22,6 +22,10 @@ def images(num, dtype=torch.uint8, channels=3, shape=(16, 12)):
     return drawn if dtype == torch.uint8 else drawn.to(dtype) / 255
 
 
+def signed_(operation):
+    return isinstance(operation, Move) or operation.signed
+
+
 def theirs(name, batch, magnitude, negative, fill=None):
     """The same operation by torchvision's own class, the draws taken out of its hands."""
     transform = v2.RandAugment(fill=fill)
@@ -36,7 +40,7 @@ def theirs(name, batch, magnitude, negative, fill=None):
 def test_the_operations_are_torchvisions():
     assert tuple(operations()) == NAMES
     signed = {name for name, (_, signed) in v2.RandAugment._AUGMENTATION_SPACE.items() if signed}
-    assert {name for name, operation in operations().items() if operation.signed} == signed
+    assert {name for name, operation in operations().items() if signed_(operation)} == signed
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -44,12 +48,12 @@ def test_the_operations_are_torchvisions():
 @pytest.mark.parametrize("name", NAMES)
 def test_each_operation_equals_torchvisions(name, dtype, channels):
     batch = images(5, dtype, channels)
-    operation = operations(0.25)[name] if dtype == torch.float32 else operations(50)[name]
+    operation = operations()[name]
     fill = 0.25 if dtype == torch.float32 else 50
     for magnitude in (0, 1, 5, 9, 14, 22, 27, 30):
-        strength = operation.strength(magnitude, *batch.shape[2:])
-        for negative in {False, operation.signed}:
-            found = operation.run(batch, -strength if negative else strength)
+        for negative in {False, signed_(operation)}:
+            strength = strength_of(operation, magnitude, *batch.shape[2:])
+            found = changed(batch, [(operation, -strength if negative else strength)] * 5, fill)
             expected = theirs(name, batch, magnitude, negative, fill)
             torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
@@ -62,9 +66,9 @@ def test_each_image_gets_one_of_the_operations_evenly(dtype):
     found = rand_augment(image.expand(num, -1, -1, -1), generator(1), 1, magnitude)
     outcomes = {}
     for name, operation in operations().items():
-        for negative in {False, operation.signed}:
+        for negative in {False, signed_(operation)}:
             expected = theirs(name, image, magnitude, negative)
-            share = 1 / len(NAMES) / (2 if operation.signed else 1)
+            share = 1 / len(NAMES) / (2 if signed_(operation) else 1)
             key = expected.numpy().tobytes()
             outcomes[key] = (expected, outcomes.get(key, (None, 0.0))[1] + share)
     assert sum(share for _, share in outcomes.values()) == pytest.approx(1.0)

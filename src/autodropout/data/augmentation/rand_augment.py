@@ -1,15 +1,15 @@
 """RandAugment on batches: each image has its own operations, each operation runs once for all its images."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from autodropout.data.augmentation.chain import check_images
+from autodropout.data.augmentation.moves import Plane, moved, shear_x, shear_y, shift_x, shift_y, turn
 from autodropout.data.augmentation.vision import vision
 from autodropout.errors import ShapeError, UsageError
 
@@ -18,22 +18,34 @@ STRONGEST = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One of the 14 operations.
+class Move:
+    """One of the five operations that move pixels; the strength's sign, which a coin decides, is a direction.
+
+    Attributes:
+        plane: Called as plane(strength, height, width).
+        strongest: Strength at the largest magnitude, of images this high and wide; it grows linearly from 0.
+    """
+
+    plane: Callable[[float, int, int], Plane]
+    strongest: Callable[[int, int], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recolour:
+    """One of the nine operations that change what pixels hold.
 
     Attributes:
         run: Called as run(images, strength).
-        strongest: Strength at the largest magnitude, of images this high and wide; it grows linearly from 0.
+        strongest: As above.
         signed: Whether a coin gives the strength its sign.
     """
 
     run: Callable[[Tensor, float], Tensor]
-    strongest: Callable[[int, int], float] = lambda height, width: 0.0  # noqa: ARG005
+    strongest: Callable[[int, int], float]
     signed: bool = False
 
-    def strength(self, magnitude: int, height: int, width: int) -> float:
-        """Return the strength at a magnitude from 0 to 30, to float32 as torchvision has it."""
-        return float(torch.linspace(0.0, self.strongest(height, width), STRONGEST + 1)[magnitude])
+
+Operation = Move | Recolour
 
 
 def rand_augment(
@@ -61,10 +73,10 @@ def rand_augment(
         MissingError: torchvision is not installed.
     """
     _check(images, num_ops, magnitude)
-    table = tuple(operations(fill).values())
+    choices = _choices(magnitude, *images.shape[2:])
     for _ in range(num_ops):
-        drawn = torch.randint(2 * len(table), (len(images),), generator=generator, device=generator.device)
-        images = _each(images, drawn.tolist(), table, magnitude)
+        drawn = torch.randint(len(choices), (len(images),), generator=generator, device=generator.device)
+        images = changed(images, [choices[number] for number in drawn.tolist()], fill)
     return images
 
 
@@ -87,84 +99,83 @@ class RandAugment:
         return rand_augment(images, generator, self.num_ops, self.magnitude, self.fill), labels
 
 
-def operations(fill: float = 0.0) -> Mapping[str, Operation]:
+def operations() -> Mapping[str, Operation]:
     """Return the 14 operations by their names in torchvision.
-
-    Args:
-        fill: What enters where an image is moved away, in the images' own units.
 
     Raises:
         MissingError: torchvision is not installed.
     """
     f = vision().functional
-    move = partial(
-        f.affine, angle=0.0, translate=[0, 0], scale=1.0, shear=[0.0, 0.0], center=[0, 0], fill=fill
-    )
     return MappingProxyType(
         {
-            "Identity": Operation(run=lambda x, _: x),
-            "ShearX": Operation(
-                run=lambda x, s: move(x, shear=[_degrees(s), 0.0]), strongest=_upto(0.3), signed=True
-            ),
-            "ShearY": Operation(
-                run=lambda x, s: move(x, shear=[0.0, _degrees(s)]), strongest=_upto(0.3), signed=True
-            ),
-            "TranslateX": Operation(
-                run=lambda x, s: move(x, translate=[int(s), 0]), strongest=_width, signed=True
-            ),
-            "TranslateY": Operation(
-                run=lambda x, s: move(x, translate=[0, int(s)]), strongest=_height, signed=True
-            ),
-            "Rotate": Operation(
-                run=lambda x, s: f.rotate(x, s, fill=fill), strongest=_upto(30.0), signed=True
-            ),
+            "Identity": Recolour(run=lambda x, _: x, strongest=_upto(0.0)),
+            "ShearX": Move(plane=shear_x, strongest=_upto(0.3)),
+            "ShearY": Move(plane=shear_y, strongest=_upto(0.3)),
+            "TranslateX": Move(plane=shift_x, strongest=lambda height, width: 150.0 / 331.0 * width),  # noqa: ARG005
+            "TranslateY": Move(plane=shift_y, strongest=lambda height, width: 150.0 / 331.0 * height),  # noqa: ARG005
+            "Rotate": Move(plane=turn, strongest=_upto(30.0)),
             "Brightness": _colour(f.adjust_brightness),
             "Color": _colour(f.adjust_saturation),
             "Contrast": _colour(f.adjust_contrast),
             "Sharpness": _colour(f.adjust_sharpness),
-            "Posterize": Operation(run=lambda x, s: f.posterize(x, 8 - round(s)), strongest=_upto(4.0)),
-            "Solarize": Operation(
-                run=lambda x, s: f.solarize(x, (1.0 - s) * _white(x)), strongest=_upto(1.0)
-            ),
-            "AutoContrast": Operation(run=lambda x, _: f.autocontrast(x)),
-            "Equalize": Operation(run=lambda x, _: f.equalize(x)),
+            "Posterize": Recolour(run=lambda x, s: f.posterize(x, 8 - round(s)), strongest=_upto(4.0)),
+            "Solarize": Recolour(run=lambda x, s: f.solarize(x, (1.0 - s) * _white(x)), strongest=_upto(1.0)),
+            "AutoContrast": Recolour(run=lambda x, _: f.autocontrast(x), strongest=_upto(0.0)),
+            "Equalize": Recolour(run=lambda x, _: f.equalize(x), strongest=_upto(0.0)),
         }
     )
 
 
-def _each(images: Tensor, drawn: list[int], table: tuple[Operation, ...], magnitude: int) -> Tensor:
-    """Apply to each image what was drawn: twice the place in the table, 1 more for a negative strength."""
-    height, width = images.shape[2:]
-    places: dict[tuple[int, bool], list[int]] = {}
-    for place, number in enumerate(drawn):
-        row, negative = divmod(number, 2)
-        places.setdefault((row, bool(negative) and table[row].signed), []).append(place)
-    changed = torch.empty_like(images)
-    for (row, negative), chosen in places.items():
-        strength = table[row].strength(magnitude, height, width)
-        index = torch.tensor(chosen, device=images.device)
-        changed[index] = table[row].run(images[index], -strength if negative else strength)
-    return changed
+def strength_of(operation: Operation, magnitude: int, height: int, width: int) -> float:
+    """Return an operation's strength at a magnitude from 0 to 30, to float32 as torchvision has it."""
+    return float(torch.linspace(0.0, operation.strongest(height, width), STRONGEST + 1)[magnitude])
 
 
-def _colour(change: Callable[[Tensor, float], Tensor]) -> Operation:
-    return Operation(run=lambda x, s: change(x, 1.0 + s), strongest=_upto(0.9), signed=True)
+def changed(images: Tensor, drawn: Sequence[tuple[Operation, float]], fill: float = 0.0) -> Tensor:
+    """Apply to each image its operation.
+
+    All moves are made in one pass, and each change of colours in one for all its images.
+
+    Args:
+        images: As for ``rand_augment``.
+        drawn: Operation and strength for each image.
+        fill: What enters where an image is moved away.
+    """
+    planes: dict[int, Plane] = {}
+    recoloured: dict[tuple[Recolour, float], list[int]] = {}
+    for place, (operation, strength) in enumerate(drawn):
+        match operation:
+            case Move():
+                planes[place] = operation.plane(strength, *images.shape[2:])
+            case Recolour():
+                recoloured.setdefault((operation, strength), []).append(place)
+    found = torch.empty_like(images)
+    if planes:
+        index = torch.tensor(list(planes), device=images.device)
+        found[index] = moved(images[index], list(planes.values()), fill)
+    for (operation, strength), places in recoloured.items():
+        index = torch.tensor(places, device=images.device)
+        found[index] = operation.run(images[index], strength)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _choices(magnitude: int, height: int, width: int) -> tuple[tuple[Operation, float], ...]:
+    """Return each operation twice, with its strength and, where that has a sign, with the negative one."""
+    pairs: list[tuple[Operation, float]] = []
+    for operation in operations().values():
+        strength = strength_of(operation, magnitude, height, width)
+        signed = isinstance(operation, Move) or operation.signed
+        pairs += [(operation, strength), (operation, -strength if signed else strength)]
+    return tuple(pairs)
+
+
+def _colour(change: Callable[[Tensor, float], Tensor]) -> Recolour:
+    return Recolour(run=lambda x, s: change(x, 1.0 + s), strongest=_upto(0.9), signed=True)
 
 
 def _upto(strongest: float) -> Callable[[int, int], float]:
     return lambda height, width: strongest  # noqa: ARG005
-
-
-def _width(height: int, width: int) -> float:  # noqa: ARG001
-    return 150.0 / 331.0 * width
-
-
-def _height(height: int, width: int) -> float:  # noqa: ARG001
-    return 150.0 / 331.0 * height
-
-
-def _degrees(slope: float) -> float:
-    return math.degrees(math.atan(slope))
 
 
 def _white(images: Tensor) -> float:
