@@ -7,6 +7,7 @@ from importlib.resources import files
 import pytest
 
 from autodropout.comparison.quotations import quotations, quoted_elsewhere, quoted_text
+from autodropout.tasks.registry import TASKS as TASKS_HERE
 
 TASKS = (
     "cifar10-wrn28-10",
@@ -74,6 +75,12 @@ def test_rows_that_nobody_runs_have_no_arm_and_the_others_do():
     assert arms["CutMix+RandAugment (2019b)"] == "cutmix-rand-augment"
     assert arms["AutoDropout+RandAugment"] == "policy+rand-augment"
     assert arms["CutMix+FixRes (2019)"] is None
+
+
+def test_arms_are_named_as_the_tasks_name_their_baselines():
+    names = {baseline.name for baseline in TASKS_HERE["cifar10-wrn28-10"].baselines}
+    named = set(DATA["arms"].values()) - {"none", "policy"}
+    assert {name.removeprefix("policy+") for name in named} <= names
 
 
 @pytest.mark.parametrize("task", ["digits", "ptb-small", "cifar10-small", "nothing"])
