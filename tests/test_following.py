@@ -157,7 +157,8 @@ def test_there_must_be_a_model_to_follow():
     with pytest.raises(UsageError) as error:
         applied.follow()
     assert str(error.value) == (
-        "no pattern stands in a Hugging Face model, whose attention_mask could be read; set valid_tokens "
+        "no pattern stands in a Hugging Face model, whose attention_mask could be read, or in a module "
+        "with autodropout_tokens(); set valid_tokens "
         "before each batch instead"
     )
 

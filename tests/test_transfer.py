@@ -12,6 +12,7 @@ import torch
 
 from autodropout.cli import _parsed, main
 from autodropout.comparison import read_comparison
+from autodropout.data.subwords import CACHE_VARIABLE
 from autodropout.data.text import Corpus, CorpusSize
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.run import search
@@ -21,6 +22,7 @@ from autodropout.tasks import registry, wikitext2_small
 from autodropout.tasks.registry import task_named
 from autodropout.tasks.wikitext2_small import WikiText2Small
 from autodropout.token_space import TokenSpace
+from translation_toy import toy, write_toy
 
 SPEC = importlib.util.spec_from_file_location(
     "transfer", Path(__file__).parents[1] / "experiments" / "transfer.py"
@@ -90,17 +92,19 @@ def test_the_targets_default_dropout_is_among_what_it_is_compared_with():
         assert baselines[:2] == ("none", "dropout")
         assert set(baselines[1:]) <= set(known)
     how = transfer.How(workers=3, data=Path("d"))
-    (arguments,) = transfer.commands(how, Path("p.json"), Path("runs/x")).values()
-    asked = _parsed(arguments)
-    assert (asked.task, asked.policy, asked.seeds, asked.tune_trials) == (TARGET, Path("p.json"), 5, 16)
-    assert (asked.workers, asked.data, asked.out) == (3, Path("d"), Path("runs/x") / TARGET)
-    assert asked.baselines == "none,dropout,variational-everywhere"
+    commands = transfer.commands(how, Path("p.json"), Path("runs/x"))
+    assert list(commands) == [TARGET, "multi30k-de-en"]
+    for target, arguments in commands.items():
+        asked = _parsed(arguments)
+        assert (asked.task, asked.policy, asked.seeds, asked.tune_trials) == (target, Path("p.json"), 5, 16)
+        assert (asked.workers, asked.data, asked.out) == (3, Path("d"), Path("runs/x") / target)
+        assert asked.baselines == "none,dropout,variational-everywhere"
 
 
 @pytest.mark.usefixtures("short")
 def test_from_searches_to_figures_and_on_after_a_stop(tmp_path):
     study, out, results = searched(tmp_path / "a", 1), tmp_path / "out", tmp_path / "results"
-    how = transfer.How(seeds=2, tune_trials=4)
+    how = transfer.How(targets=(TARGET,), seeds=2, tune_trials=4)
     asked = []
 
     def stopped(arguments):
@@ -136,3 +140,23 @@ def test_from_searches_to_figures_and_on_after_a_stop(tmp_path):
     other = searched(tmp_path / "b", 2)
     with pytest.raises(UsageError, match="another policy was tried in"):
         transfer.run([other.out], how, out, results, inline)
+
+
+def test_translations_are_compared_by_bleu(tmp_path, monkeypatch):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    write_toy(tmp_path)
+    task = toy(tmp_path)
+    small = replace(task, recipe=replace(task.recipe, steps=2, measurements=1, beams=1))
+    monkeypatch.setattr(registry, "TASKS", MappingProxyType({task.name: small}))
+    monkeypatch.setitem(transfer.TARGETS, task.name, ("none", "dropout"))
+    study, results = searched(tmp_path / "a", 1), tmp_path / "results"
+    how = transfer.How(targets=(task.name,), seeds=2, tune_trials=4, data=tmp_path)
+
+    def inline(arguments):
+        return main([*arguments, "--executor", "inline"])
+
+    assert transfer.run([study.out], how, tmp_path / "out", results, inline) == 0
+    document = json.loads((results / task.name / "comparison.json").read_text())
+    found = document["comparison"]
+    assert (found["figure"], found["higher_is_better"], len(found["arms"])) == ("bleu", True, 3)
+    assert task.signature in document["summary"]

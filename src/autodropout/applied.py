@@ -147,8 +147,9 @@ class Applied(Generic[LayerT]):
                 layer.set_valid_tokens(self._valid_tokens)
 
     def follow(self, *, protect: Sequence[int] = ()) -> None:
-        """Read the valid tokens off each batch of a Hugging Face model from now on, instead.
+        """Read the valid tokens off each batch from now on, instead.
 
+        That works in a Hugging Face model, and in modules with ``autodropout.site.HasTokens``, as ours are.
         Tokens take part where ``attention_mask`` is not 0; an encoder and a decoder have one each. Of the
         encoder's tokens, cross-attention sees padding, but not which are protected.
 

@@ -1,4 +1,4 @@
-"""Valid tokens read off each batch of a Hugging Face model, as its forward pass begins."""
+"""Valid tokens read off each batch, as the forward pass of the stack that takes it begins."""
 
 import inspect
 import sys
@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from autodropout.errors import ShapeError, UsageError
 from autodropout.layers import PatternDropout
+from autodropout.site import HasTokens
 
 
 @dataclass(slots=True)
@@ -31,8 +32,9 @@ class Following:
 def follow(model: nn.Module, layers: Iterable[object], protect: Sequence[int]) -> Following:
     """Tell each layer which tokens take part, whenever the stack that it stands in is called.
 
-    A stack is a ``transformers.PreTrainedModel``: an encoder, a decoder, or the model itself. It is told
-    of its own tokens by ``attention_mask`` and ``input_ids``, and of those that it attends to by
+    A stack is a module with the method ``autodropout_tokens`` (see ``autodropout.site.HasTokens``), as ours
+    are, or a ``transformers.PreTrainedModel``: an encoder, a decoder, or the model itself. It is told of its
+    own tokens by ``attention_mask`` and ``input_ids``, and of those that it attends to by
     ``encoder_attention_mask``.
 
     Args:
@@ -48,8 +50,8 @@ def follow(model: nn.Module, layers: Iterable[object], protect: Sequence[int]) -
     readers = {stack: _Reader(told, _names(stack), ids) for stack, told in _stacks(model, patterns)}
     if not readers:
         raise UsageError(
-            "no pattern stands in a Hugging Face model, whose attention_mask could be read; set valid_tokens "
-            "before each batch instead"
+            "no pattern stands in a Hugging Face model, whose attention_mask could be read, or in a module "
+            "with autodropout_tokens(); set valid_tokens before each batch instead"
         )
     handles = [stack.register_forward_pre_hook(reader, with_kwargs=True) for stack, reader in readers.items()]
     return Following(handles, patterns)
@@ -63,10 +65,13 @@ class _Reader:
     names: Sequence[str]
     protect: Sequence[int]
 
-    def __call__(self, _: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def __call__(self, stack: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if not any(layer.training for layer in self.layers):
             return
-        given = {**dict(zip(self.names, args, strict=False)), **kwargs}
+        if isinstance(stack, HasTokens):
+            given = stack.autodropout_tokens(*args, **kwargs)
+        else:
+            given = {**dict(zip(self.names, args, strict=False)), **kwargs}
         own = _shown(given, "attention_mask")
         for token in self.protect:
             others = _ids(given) != token
@@ -81,12 +86,11 @@ def _stacks(
 ) -> Iterator[tuple[nn.Module, Sequence[PatternDropout]]]:
     """Yield each stack with the layers that are in no stack further inside."""
     transformers = sys.modules.get("transformers")  # a model of its cannot exist before the import
-    if transformers is None:
-        return
+    kinds = (HasTokens,) if transformers is None else (HasTokens, transformers.PreTrainedModel)
     stack_of = {
         layer: module
         for module in model.modules()  # from the outside in, so that the innermost one stays
-        if isinstance(module, transformers.PreTrainedModel)
+        if isinstance(module, kinds)
         for layer in module.modules()
         if layer in layers
     }

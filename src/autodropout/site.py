@@ -1,6 +1,6 @@
 """Where a pattern may act: a named module, what its output looks like, and what it is part of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -136,4 +136,22 @@ class HasSites(Protocol):
 
     def autodropout_sites(self) -> Sequence[Site]:
         """Return the sites inside this module, in the order in which the forward pass meets them."""
+        ...
+
+
+@runtime_checkable
+class HasTokens(Protocol):
+    """A stack that knows which tokens of a batch take part, for ``Applied.follow``.
+
+    Write this one method on an encoder or decoder of your own to keep its padding out of every mask.
+    """
+
+    def autodropout_tokens(self, *args: Any, **kwargs: Any) -> Mapping[str, Any]:
+        """Return what ``forward``, which is about to be called with the same arguments, tells of tokens.
+
+        Returns:
+            Tensors (N, T) by the names that Hugging Face gives them, each only if there is one:
+            ``attention_mask``, not 0 where a token takes part; ``encoder_attention_mask``, the same for the
+            sequence that a decoder attends to; ``input_ids``, in which protected tokens are looked for.
+        """
         ...

@@ -8,6 +8,7 @@ from autodropout.data import digits
 from autodropout.errors import DataError, UsageError
 from autodropout.tasks.base import Figure, figure_of
 from autodropout.tasks.registry import TASKS, task_named
+from autodropout.tasks.translation_tasks import TRANSLATION_TASKS
 
 ALL = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
@@ -83,5 +84,7 @@ def test_held_out_figures_say_which_way_is_better(task):
         assert figure == Figure(
             name="perplexity", higher_is_better=False, floor=pytest.approx(80 / task.floor)
         )
+    elif task in TRANSLATION_TASKS:
+        assert figure == Figure(name="bleu", higher_is_better=True, floor=0.0)
     else:
         assert figure == Figure(name=None, higher_is_better=True, floor=task.floor)

@@ -131,3 +131,14 @@ def warmed_up(schedule: Schedule, share: float) -> Schedule:
         share: From 0 (no warm-up) to below 1.
     """
     return lambda p: p / share if p < share else schedule((p - share) / (1.0 - share))
+
+
+def inverse_sqrt(share: float) -> Schedule:
+    """Return min(p / share, sqrt(share / p)): a linear rise, then a fall with the root of the steps made.
+
+    The learning rate of Vaswani et al. (2017), Eq. 3, over its highest value.
+
+    Args:
+        share: Of training over which it rises, above 0 and at most 1.
+    """
+    return lambda p: p / share if p < share else math.sqrt(share / p)

@@ -33,6 +33,8 @@ class FitSettings:
             None is loss(model(inputs), targets).
         step_loss: Takes the place of both where a batch has more than inputs and targets, or the loss changes
             over training.
+        observed: What adaptive dropout is shown of a batch: what the model is called with, and the classes;
+            None is inputs and targets.
         device: Where model and batches are put, such as ``"cpu"`` or ``"cuda:1"``.
         bf16: Run forward passes under bfloat16 autocast.
         channels_last: Keep weights of convolutions and maps in this order, which GPUs want.
@@ -50,6 +52,7 @@ class FitSettings:
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
     objective: Objective | None = None
     step_loss: StepLoss | None = None
+    observed: Callable[[Batch], tuple[object, Tensor]] | None = None
     device: str = "cpu"
     bf16: bool = False
     channels_last: bool = False

@@ -77,7 +77,7 @@ class Loop:
     def _learn(self, batch: Batch, progress: float) -> None:
         parts = tuple(self._placed(part) for part in batch)
         for adaptive in self.adaptive:
-            adaptive.observe(*parts[:2])
+            adaptive.observe(*self._observed(parts))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16):
             loss = self._loss(parts, progress)
         self.optimiser.zero_grad(set_to_none=True)
@@ -86,6 +86,9 @@ class Loop:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         self.optimiser.step()
         self.total += loss.detach()
+
+    def _observed(self, batch: Batch) -> tuple[object, Tensor]:
+        return (batch[0], batch[1]) if self.settings.observed is None else self.settings.observed(batch)
 
     def _loss(self, batch: Batch, progress: float) -> Tensor:
         settings = self.settings

@@ -12,6 +12,7 @@ from autodropout.tasks.digits import Digits
 from autodropout.tasks.images import IMAGE_TASKS
 from autodropout.tasks.ptb_small import PtbSmall
 from autodropout.tasks.pydoc_lm import PydocLm
+from autodropout.tasks.translation_tasks import TRANSLATION_TASKS
 from autodropout.tasks.uda.images import UDA_TASKS
 from autodropout.tasks.wikitext2_small import WikiText2Small
 from autodropout.tasks.xl_tasks import XL_TASKS
@@ -24,6 +25,7 @@ _ALL: tuple[Task, ...] = (
     *UDA_TASKS,
     WikiText2Small(),
     *XL_TASKS,
+    *TRANSLATION_TASKS,
 )
 
 TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _ALL})

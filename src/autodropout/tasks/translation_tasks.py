@@ -1,0 +1,193 @@
+"""Translation by name: the paper's two transfers, and one small enough for a single core."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+from autodropout.applying import apply
+from autodropout.data.files import data_folder
+from autodropout.data.multi30k import MULTI30K
+from autodropout.data.parallel import ParallelFiles
+from autodropout.data.subwords import SubwordSettings, check_tokenizers
+from autodropout.errors import DataError, MissingError
+from autodropout.models.encoder_decoder import EncoderDecoder
+from autodropout.models.transformer_blocks import BASE, IWSLT, TransformerSize
+from autodropout.policy import Policy
+from autodropout.result import Result
+from autodropout.tasks.base import Baseline, Budget, Figure, Prepare
+from autodropout.tasks.bleu import check_sacrebleu, signature
+from autodropout.tasks.translation_baselines import translation_baselines
+from autodropout.tasks.translation_corpus import CorpusSettings, load_translation
+from autodropout.tasks.translation_recipe import TranslationRecipe
+from autodropout.token_space import TokenSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslationTask:
+    """Translation with an encoder-decoder Transformer.
+
+    Reward = 80 / validation perplexity; the test's BLEU and perplexity are recorded only. A search needs many
+    rewards, and BLEU wants beam search for each, moves in larger steps than perplexity, and is near 0 for all
+    that is trained briefly.
+
+    Attributes:
+        name: Word for it on the command line.
+        text: One line: data, model.
+        needs: One line: which data it needs.
+        seconds: About how long a trial takes. That of ``iwslt14-de-en`` is an estimate, that of
+            ``wmt14-en-fr`` what Vaswani et al. report, 12 hours on eight P100, for one of them; neither has
+            been measured with this code.
+        files: Where the text lies.
+        recipe: Model and training.
+        budget: What a search spends by default.
+        data: Folder of data sets; None for the one that the environment variable ``AUTODROPOUT_DATA`` names.
+    """
+
+    baselines: ClassVar[tuple[Baseline, ...]] = translation_baselines()
+
+    name: str
+    text: str
+    needs: str
+    seconds: float
+    files: ParallelFiles
+    recipe: TranslationRecipe
+    budget: Budget
+    data: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """One line: data, model, reward, and which BLEU is recorded."""
+        return f"{self.text}, 80 / validation perplexity; BLEU {self.signature}"
+
+    @property
+    def signature(self) -> str:
+        """What sacrebleu says about the BLEU of this task."""
+        return signature(self.recipe.tokenisation)
+
+    @property
+    def floor(self) -> float:
+        """Reward of a model that learned nothing."""
+        return self.recipe.floor
+
+    @property
+    def figure(self) -> Figure:
+        """What is compared on held-out data: the test's BLEU, 0 for what diverged."""
+        return Figure(name="bleu", higher_is_better=True, floor=0.0)
+
+    @property
+    def key(self) -> str:
+        """What figures on this task are comparable under: the name and the signature of BLEU."""
+        return f"{self.name} (BLEU {self.signature})"
+
+    def missing(self) -> str | None:
+        """Return what to do to get the data and the libraries for text; None if they are there."""
+        try:
+            self.files.check(data_folder(self.data))
+            check_tokenizers()
+            check_sacrebleu()
+        except (DataError, MissingError) as error:
+            return str(error)
+        return None
+
+    def space(self) -> TokenSpace:
+        """Return the standard space over all seven roles."""
+        return self.recipe.space()
+
+    def model(self) -> EncoderDecoder:
+        """Return an untrained network."""
+        return self.recipe.model()
+
+    def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
+        """Train one network with a policy and return 80 / validation perplexity."""
+        task = replace(self, recipe=self.recipe.shortened(budget))
+        return task.train(partial(apply, policy=policy), seed)
+
+    def train(self, prepare: Prepare, seed: int) -> Result:
+        """Train one network and return 80 / validation perplexity."""
+        folder = data_folder(self.data).absolute()
+        return self.recipe.train(load_translation(self.files, folder, self.recipe.corpus), prepare, seed)
+
+
+IWSLT14_DE_EN = TranslationTask(
+    name="iwslt14-de-en",
+    text="IWSLT-14 German to English, Transformer (37 million), 50,000 steps",
+    needs="IWSLT-14, 160,000 pairs, tokenised: iwslt14.de-en/{train,valid,test}.{de,en} in AUTODROPOUT_DATA",
+    seconds=10_800.0,
+    files=ParallelFiles(
+        title="IWSLT-14",
+        folder="iwslt14.de-en",
+        source="de",
+        target="en",
+        names=("train", "valid", "test"),
+        advice="train, valid and test, each as .de and .en, tokenised and in lower case but not cut into "
+        "subwords, as the usual preparation of the corpus leaves them,",
+        checksums={},
+    ),
+    recipe=TranslationRecipe(
+        size=IWSLT,
+        corpus=CorpusSettings(subwords=SubwordSettings(size=10_000, split_punctuation=False)),
+        steps=50_000,
+        batch_tokens=4096,
+        learning_rate=5e-4,
+        warmup=4000 / 50_000,
+        weight_decay=1e-4,
+        beams=5,
+        tokenisation="none",
+        measurements=20,
+    ),
+    budget=Budget(trials=128, batch=8, confirm_top=4, confirm_seeds=2),
+)
+"""The paper's third transfer: 34.4 BLEU with its default dropout, 35.8 with the policy from Penn Treebank."""
+
+WMT14_EN_FR = TranslationTask(
+    name="wmt14-en-fr",
+    text="WMT-14 English to French, base Transformer (61 million), 100,000 steps",
+    needs="WMT-14, 36 million pairs, tokenised: wmt14.en-fr/{train,valid,test}.{en,fr} in AUTODROPOUT_DATA",
+    seconds=345_600.0,
+    files=ParallelFiles(
+        title="WMT-14 En-Fr",
+        folder="wmt14.en-fr",
+        source="en",
+        target="fr",
+        names=("train", "valid", "test"),
+        advice="train, valid and test (newstest2014), each as .en and .fr, tokenised but not cut into "
+        "subwords,",
+        checksums={},
+    ),
+    recipe=TranslationRecipe(
+        size=BASE,
+        corpus=CorpusSettings(subwords=SubwordSettings(size=32_000, split_punctuation=False)),
+        steps=100_000,
+        batch_tokens=25_000,
+        learning_rate=(512 * 4000) ** -0.5,
+        warmup=4000 / 100_000,
+        tokenisation="none",
+        measurements=20,
+    ),
+    budget=Budget(trials=128, batch=8, confirm_top=4, confirm_seeds=2),
+)
+"""The paper's fourth transfer, 38.1 BLEU with dropout and 40.0 with the policy from Penn Treebank."""
+
+MULTI30K_DE_EN = TranslationTask(
+    name="multi30k-de-en",
+    text="5,000 captions of Multi30k, German to English, small Transformer",
+    needs="Multi30k, 2 MiB: multi30k/{train,val,test_2016_flickr}.{de,en}.gz below AUTODROPOUT_DATA",
+    seconds=75.0,
+    files=MULTI30K,
+    recipe=TranslationRecipe(
+        size=TransformerSize(layers=1, width=96, heads=4, hidden=192),
+        corpus=CorpusSettings(subwords=SubwordSettings(size=1000), num_train=5000, longest=100),
+        steps=800,
+        batch_tokens=1000,
+        learning_rate=4e-3,
+        schedule="cosine",
+        warmup=0.1,
+        clip_norm=1.0,
+        tokenisation="13a",
+        device="cpu",
+    ),
+    budget=Budget(trials=128, batch=8, confirm_top=8, confirm_seeds=4),
+)
+"""The same transfer at a size for one core; the test set is Flickr's of 2016."""
+
+TRANSLATION_TASKS = (IWSLT14_DE_EN, WMT14_EN_FR, MULTI30K_DE_EN)
