@@ -4,7 +4,7 @@
 
 200 settings of single roles, the best eight of them on four more seeds; 240 policies from the starting bias;
 three searches of 128 trials each by chance, by REINFORCE and by evolution, which end as a user's search ends;
-then two more seeds for a tenth of all: about 2,200 trainings of six seconds of one core. It may be stopped
+then two more seeds for a tenth of all: about 2,200 trainings of five seconds of one core. It may be stopped
 at any moment; the same command goes on, and --parts runs some parts only. Each part is a study of its own in
 results/TASK/studies, so that autodropout report and export read it, too.
 """

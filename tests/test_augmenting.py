@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from autodropout.applied import Applied
 from autodropout.applying import apply
 from autodropout.augmented import AugmentedDropout
-from autodropout.augmenting import CONSUMER, augmented_dropout, backward_dropout, forward_dropout
+from autodropout.augmenting import augmented_dropout, backward_dropout, forward_dropout
+from autodropout.consuming import CONSUMER
 from autodropout.errors import ApplyError, SiteError, UsageError
 from autodropout.monte_carlo import mc
 from autodropout.pattern import ConvPattern

@@ -1,81 +1,179 @@
 import importlib.util
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from autodropout.applied import Applied
-from autodropout.data.splits import Examples, Splits
+from autodropout.comparison import compare
+from autodropout.data.splits import Examples
+from autodropout.errors import UsageError
+from autodropout.handles import handles
+from autodropout.result import Result
 
-SPEC = importlib.util.spec_from_file_location(
-    "demystifying", Path(__file__).parents[1] / "experiments" / "demystifying.py"
-)
-demystifying = importlib.util.module_from_spec(SPEC)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def loaded():
-    sys.modules["demystifying"] = demystifying  # a frozen dataclass with slots looks its module up
-    SPEC.loader.exec_module(demystifying)
-    yield
-    del sys.modules["demystifying"]
+FOLDER = Path(__file__).parents[1] / "experiments"
 
 
-def splits():
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # frozen dataclasses with slots look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+cells = load("demystifying_cells")
+tables = load("demystifying")
+figures = load("demystifying_figures")
+power = load("demystifying_power")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        part = Examples(inputs=torch.rand(40, 1, 28, 28), labels=torch.arange(40) % 10)
-    none = Examples(inputs=part.inputs[:0], labels=part.labels[:0])
-    return Splits(train=part, validation=none, test=part)
+        yield
 
 
-def test_the_cells_are_those_of_the_table():
-    cells = demystifying.arms(12_000, None)
-    assert len(cells) == 11
-    assert (cells["standard 0.3"].rate, cells["standard 0.3"].backward_rate) == (0.3, 0.0)
-    assert (cells["augmented 0.5"].rate, cells["augmented 0.5"].backward_rate) == (0.5, 0.0001)
-    assert cells["plain"].rate == 0.0
-    assert all(cell.steps == 12_000 and cell.batch_size == 100 for cell in cells.values())
+def images(channels, side):
+    part = Examples(inputs=torch.rand(20, channels, side, side), labels=torch.arange(20) % 10)
+    return cells.Prepared(train=part, test=part, num_classes=10)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.5])
-def test_a_run_follows_from_its_seed(rate, monkeypatch):
-    seen = []
+def test_the_cells_are_those_of_the_tables():
+    names = {table: list(tables.cells(table, tables.SETTINGS[table], None)) for table in tables.SETTINGS}
+    assert {table: len(found) for table, found in names.items()} == {
+        "1": 19,
+        "2": 19,
+        "3": 11,
+        "4-svhn": 7,
+        "4-cifar10": 7,
+        "5-svhn": 7,
+        "5-cifar10": 7,
+        "5-cifar100": 7,
+        "6-all-conv": 6,
+        "6-nin": 6,
+    }
+    found = tables.cells("3", tables.SETTINGS["3"], "x")["augmented 0.5"]
+    assert (found.rate, found.backward_rate, found.folder) == (0.5, 0.0001, "x")
+    found = tables.cells("5-svhn", tables.SETTINGS["5-svhn"], None)["augmented 0.2"]
+    assert (found.backward_rate, found.setting.augment, found.setting.data) == (0.0002, False, "svhn")
+    assert tables.cells("2", tables.SETTINGS["2"], None)["forward 0.005"].points == 20
 
-    def fit(net, optimiser, schedule, batches, settings):
-        applied = Applied.of(net)
-        groups = [
-            (g["lr"], g["momentum"], g["weight_decay"], len(g["params"])) for g in optimiser.param_groups
-        ]
-        seen.append((None if applied is None else list(applied.layers), groups, settings.steps))
-        return real(net, optimiser, schedule, batches, settings)
 
-    real = demystifying.fit
-    monkeypatch.setattr(demystifying, "fit", fit)
-    run = demystifying.Run(rate=rate, backward_rate=0.1, steps=3, batch_size=20)
-    first, again, other = (run.train(splits(), seed) for seed in (1, 1, 2))
-    groups = [(0.01, 0.9, 0.0005, 4), (0.02, 0.9, 0.0005, 4)]
-    assert seen == [(["fc2"] if rate else None, groups, 3)] * 3
-    assert (first.reward, first.test) == (again.reward, again.test)
-    assert math.isfinite(first.reward)
+def test_settings_are_as_printed():
+    convnet, resnet, lenet = (tables.SETTINGS[table] for table in ("1", "2", "3"))
+    assert (convnet.steps, convnet.batch_size, convnet.learning_rate) == (9000, 100, 0.001)
+    assert [tables.cells("1", convnet, None)["plain"].falling(p / 9000) for p in (3999, 4000, 8999)] == [
+        1.0,
+        0.1,
+        0.1,
+    ]
+    assert (resnet.steps, resnet.batch_size, resnet.learning_rate) == (640_000, 128, 0.1)
+    assert (resnet.weight_decay, resnet.nesterov, resnet.augment) == (0.001, True, True)
+    assert resnet.falls == (320 / 640, 480 / 640)
+    assert (lenet.steps, lenet.batch_size, lenet.learning_rate, lenet.weight_decay) == (
+        12000,
+        100,
+        0.01,
+        0.0005,
+    )
+    small = tables.setting_of("2", small=True)
+    assert replace(small, steps=640_000, small=0, side=32) == resnet
+
+
+@pytest.mark.parametrize("table", ["2", "3", "6-all-conv", "6-nin", "1"])
+def test_the_layers_that_consume_are_there(table):
+    setting = tables.SETTINGS[table]
+    net = setting.network(10)
+    replace(tables.cells(table, setting, None)["standard" if table[0] == "6" else "standard 0.1"]).put(net)
+    placed = {name: layer for handle in handles(net) for name, layer in handle.layers.items()}
+    assert list(placed) == [name for name, _ in setting.consumers]
+    assert {layer.backward_rate for layer in placed.values()} == {0.0}
+    tables.cells(table, setting, None)["plain"].put(bare := setting.network(10))
+    assert Applied.of(bare) is None
+    with pytest.raises(ValueError, match="has no ratio of its own"):
+        cells.Cell(setting=replace(setting, consumers=(("x", None),)), kind="standard").put(net)
+
+
+KINDS = ("plain", "standard", "forward", "backward", "augmented", "monte-carlo", "distillation", "el")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_follows_from_its_seed(kind, monkeypatch):
+    monkeypatch.setattr(cells, "MONTE_CARLO", 3)
+    setting = replace(tables.SETTINGS["3"], steps=3, batch_size=10, falls=(0.5,))
+    cell = cells.Cell(setting=setting, kind=kind, rate=0.4, backward_rate=0.1, points=2)
+    data = images(1, 28)
+    first, again, other = (cell.train(data, seed) for seed in (1, 1, 2))
+    assert (first.reward, first.test, first.metrics) == (again.reward, again.test, again.metrics)
     assert first.reward != other.reward
     assert 0.0 <= first.test["accuracy"] <= 1.0
+    names = {"train_loss", "train_loss_01", "train_loss_02", "test_loss_01", "test_loss_02"}
+    assert set(first.metrics) == names
+    assert all(math.isfinite(value) for value in first.metrics.values())
 
 
 def test_accuracy_counts_what_is_right():
-    class Says(torch.nn.Module):
-        def forward(self, images):
-            return images.flatten(1)[:, :10]
-
-    labels = torch.arange(2500) % 10
-    images = torch.zeros(2500, 1, 28, 28)
-    images.flatten(1)[torch.arange(2500), (labels + (torch.arange(2500) % 4 == 0)) % 10] = 1.0
-    assert demystifying.accuracy(Says(), Examples(inputs=images, labels=labels)) == 0.75
+    labels = torch.arange(1200) % 10
+    pictures = torch.zeros(1200, 1, 4, 4)
+    pictures.flatten(1)[torch.arange(1200), (labels + (torch.arange(1200) % 4 == 0)) % 10] = 1.0
+    part = Examples(inputs=pictures, labels=labels)
+    assert cells.accuracy(lambda images: images.flatten(1)[:, :10], part) == 0.75
 
 
-def test_the_learning_rate_falls_once():
-    assert [demystifying.halved(p) for p in (0.0, 0.49, 0.5, 0.99)] == [1.0, 1.0, 0.1, 0.1]
-    images = demystifying.scaled(splits().train).inputs
-    torch.testing.assert_close(images * 256, splits().train.inputs * 255)
+def test_biases_learn_as_fast_as_the_example_says():
+    setting = tables.SETTINGS["3"]
+    groups = cells.optimiser(setting.network(10), setting).param_groups
+    assert [(group["lr"], len(group["params"])) for group in groups] == [(0.01, 4), (0.02, 4)]
+    assert {(g["momentum"], g["weight_decay"], g["nesterov"]) for g in groups} == {(0.9, 0.0005, False)}
+
+
+def kept(out, names, seeds=3):
+    """Runs of these arms with made-up figures, as a table leaves them behind."""
+
+    def run(place):
+        def trained(seed):
+            luck = 0.001 * (seed % 7) + 0.0001 * (seed % 5) * place
+            points = {f"{loss}_loss_{n:02d}": place + n + luck for loss in ("train", "test") for n in (1, 2)}
+            return Result(reward=0.0, metrics=points, test={"accuracy": 0.9 + luck})
+
+        return trained
+
+    arms = {name: run(place) for place, name in enumerate(names)}
+    return compare(tables.refuse, arms, seeds=seeds, executor="inline", out=out, task="x")
+
+
+def test_figures_are_drawn_from_kept_runs(tmp_path):
+    kept(tmp_path / "runs", ["standard 0.2", "augmented 0.2"])
+    found = figures.curves(tmp_path / "runs", "3")
+    assert set(found) == {"standard 0.2", "augmented 0.2"}
+    curve = found["augmented 0.2"]["test"]
+    assert curve["mean"][1] - curve["mean"][0] == pytest.approx(1.0)
+    assert all(deviation > 0 for deviation in curve["deviation"])
+    pytest.importorskip("matplotlib")
+    figures.draw(found, "3", tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes()[1:4] == b"PNG"
+    with pytest.raises(
+        UsageError, match="has no finished run of 'plain' with its curves; run the table first"
+    ):
+        figures.curves(tmp_path / "runs", "1")
+
+
+def test_the_power_of_four_runs():
+    rows = {(need.table[0], need.ratio): need for need in power.needs(None) if "MNIST" in need.table}
+    assert [need.difference for need in rows.values()] == [0.0002, 0.0001, 0.0007, 0.0003, 0.0003]
+    assert rows["3", 0.3].standard_error == pytest.approx(0.0009, abs=5e-5)
+    assert all(need.seeds > 4 and need.power < 0.2 for need in rows.values())
+    assert [need.spread for need in power.needs(0.001, "3")] == [0.001] * 5
+    assert len(list(power.needs(0.001))) == 20
+
+
+def test_a_pilot_tells_the_spread(tmp_path):
+    kept(tmp_path, ["standard 0.1", "augmented 0.1"], seeds=4)
+    (spread,) = power.measured(tmp_path).values()
+    assert 0 < spread < 0.001
+    assert next(iter(power.needs({0.1: spread}, "5 (ResNet-20, S"))).spread == spread

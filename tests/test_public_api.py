@@ -21,13 +21,13 @@ SIGNATURES = {
     "Controller": "space, *, layers=1, width=32, heads=2, prior=True, bias=True",
     "ConvPattern": (
         "*, height, width, stride=0, repeat=1, rotate=0.0, shear_x=0.0, shear_y=0.0, share_c=True, "
-        "residual=False, rate=1.0"
+        "residual=False, rate=1.0, backward_rate=0.0"
     ),
     "ConvSpace": (
         "*, sites, sizes=('pixel', 0.0625, 0.125, 0.25, 0.5), strides=(0.5, 1.0, 2.0, 4.0), "
         "repeats=(1, 2, 3, 4, 'fill'), rotates=(0.0, 15.0, 30.0, 45.0, 60.0, 75.0), "
-        "shears=(-0.4, -0.2, 0.0, 0.2, 0.4), residual=None, rates=None, rectangles=False, schedule=False, "
-        "off=0.5"
+        "shears=(-0.4, -0.2, 0.0, 0.2, 0.4), residual=None, rates=None, backward_rates=None, consumed=None, "
+        "rectangles=False, schedule=False, off=0.5"
     ),
     "Halving": "*, factor=3, rungs=3, startup=8, window=24, spared=0.05",
     "PatternDropout": "pattern, *, layout=None, site=None, seed=None, sequences=('own', None)",
@@ -71,7 +71,7 @@ SIGNATURES = {
         "warm_start=None, task=None, on_event=unheard"
     ),
     "sites": "model, *, layouts=None",
-    "space_for": "model, example_input, *, layouts=None",
+    "space_for": "model, example_input, *, layouts=None, backward_rates=None",
     "token_keep": "pattern, shape, generator=None, device=None",
 }
 SPACE = "cardinalities choices decode encode key live parents sample searches_schedule site_choices to_json"

@@ -10,8 +10,11 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from autodropout.applied import Applied as Applied
 from autodropout.applied import Existing
-from autodropout.attach import CHILD, Attachment, OnChannels, attach, found_module
+from autodropout.attach import CHILD, Attachment, OnChannels, attach, found_module, named_module
+from autodropout.augmented.consumer import is_consumer
+from autodropout.augmented.layer import AugmentedDropout, unsupported_text
 from autodropout.choosing import NO_SITES_REMEDY, Layouts, all_sites
+from autodropout.consuming import Taken, put
 from autodropout.conv_space import ConvSpace
 from autodropout.errors import ApplyError, SiteError, UsageError
 from autodropout.existing import silence
@@ -21,7 +24,7 @@ from autodropout.matching import Matches as Matches
 from autodropout.matching import match as match
 from autodropout.matching import sites as sites
 from autodropout.opening import open_places
-from autodropout.pattern import Pattern, TokenPattern
+from autodropout.pattern import ConvPattern, Pattern, TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.probing import map_size, site_shapes
 from autodropout.site import Layout, Opening, Sequences, Site
@@ -86,13 +89,25 @@ def apply(
         for place, children in places.items():
             closings.append(_attached(model, place, children))
             undo.callback(closings[-1].close)
+        for found in matches:
+            if (
+                isinstance(found.pattern, ConvPattern)
+                and found.pattern.backward_rate
+                and not found.pattern.off
+            ):
+                closings.append(_behind(model, found, layers[found.site.name]))
+                undo.callback(closings[-1].close)
         silenced = silence(model) if existing == "off" else None
         undo.pop_all()
     return Applied(model, policy, layers, closings, silenced, seed)
 
 
 def space_for(
-    model: nn.Module, example_input: object, *, layouts: Layouts | None = None
+    model: nn.Module,
+    example_input: object,
+    *,
+    layouts: Layouts | None = None,
+    backward_rates: Sequence[float] | None = None,
 ) -> ConvSpace | TokenSpace:
     """Return the standard space over a model's own sites.
 
@@ -107,9 +122,11 @@ def space_for(
             keyword arguments. It runs once, in evaluation mode and without gradients.
         layouts: Further sites: name or glob of modules to the axes of their outputs, see ``sites``. Of
             sequences they are searched under their own names, beside the roles.
+        backward_rates: Also decide, where a single layer is known to read a site, which share its backward
+            pass drops beside the pattern, such as (0.0, 0.0002, 0.01); 0 everywhere else.
 
     Raises:
-        SiteError: The model has neither.
+        SiteError: The model has neither, or ``backward_rates`` are given and no such layer is known.
     """
     found = all_sites(model, layouts)
     shapes = site_shapes(model, found, example_input)
@@ -122,13 +139,28 @@ def space_for(
     }
     if sizes:
         residual = [site.name for site in found if site.name in sizes and site.shortcut]
-        return ConvSpace(sites={name: size for name, size in sizes.items() if size}, residual=residual)
+        maps = {name: size for name, size in sizes.items() if size}
+        if backward_rates is None:
+            return ConvSpace(sites=maps, residual=residual)
+        consumed = [site.name for site in found if site.name in sizes and site.consumer]
+        _check_consumed(consumed)
+        return ConvSpace(sites=maps, residual=residual, backward_rates=backward_rates, consumed=consumed)
+    if backward_rates is not None:
+        _check_consumed([])
     roles = {site.role for site in found}
     named = [site.name for site in found if site.role is None and site.layout in LAYOUTS_OF[TokenPattern]]
     keys = [*(role for role in ROLES if role in roles), *named]
     if not keys:
         raise SiteError(f"the model has no feature maps and no roles to search over; {NO_SITES_REMEDY}")
     return TokenSpace(sites=keys)
+
+
+def _check_consumed(consumed: Sequence[str]) -> None:
+    if not consumed:
+        raise SiteError(
+            "backward_rates are given, but of no site of the model a Linear or convolution is known that "
+            "alone reads it; leave them out, or name such layers in autodropout_sites() (Site.consumer)"
+        )
 
 
 def _is_within(name: str, places: Iterable[str]) -> bool:
@@ -170,6 +202,18 @@ def _layers(
 def _attached(model: nn.Module, place: str, children: Sequence[nn.Module]) -> Attachment:
     device = _device(model.get_submodule(place)) or _device(model)
     return attach(model, place, [child.to(device) for child in children])
+
+
+def _behind(model: nn.Module, found: Match, layer: PatternDropout) -> Taken:
+    """Let the backward pass of the one layer that reads a site drop more than the pattern does."""
+    assert isinstance(found.pattern, ConvPattern)
+    assert found.site.consumer is not None  # match() refuses it
+    name, site = found.site.consumer, f"{found.site.name}:backward"
+    consumer = named_module(model, name)
+    if not is_consumer(consumer):
+        raise SiteError(f'site "{found.site.name}" is read by "{name}": {unsupported_text(consumer)}')
+    layer.behind = AugmentedDropout(0.0, found.pattern.backward_rate, site=site, seed=layer.seed)
+    return put(consumer, name, layer.behind)
 
 
 def _device(module: nn.Module) -> torch.device | None:

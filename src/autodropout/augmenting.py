@@ -1,23 +1,17 @@
 """Forward, backward and augmented dropout onto the consumers of a built model, and off again."""
 
-import functools
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autodropout.applied import Applied
 from autodropout.applying import check_model
-from autodropout.attach import CHILD, named_module
+from autodropout.attach import named_module
 from autodropout.augmented.consumer import is_consumer
 from autodropout.augmented.layer import AugmentedDropout, unsupported_text
-from autodropout.errors import ApplyError
+from autodropout.consuming import put
 from autodropout.naming import meant
-
-CONSUMER = f"{CHILD}_consumer"
-"""Reserved name of the child that a consumer receives."""
 
 
 def augmented_dropout(
@@ -96,7 +90,7 @@ def _onto_consumers(
     with ExitStack() as undo:
         closings = []
         for name, layer in layers.items():
-            closings.append(_put(named_module(model, name), name, layer))
+            closings.append(put(named_module(model, name), name, layer))
             undo.callback(closings[-1].close)
         undo.pop_all()
     return Applied(model, None, layers, closings, None, next(iter(layers.values())).seed)
@@ -104,36 +98,3 @@ def _onto_consumers(
 
 def _refusal(module: nn.Module) -> str | None:
     return None if is_consumer(module) else unsupported_text(module)
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """Gives a consumer its own forward back."""
-
-    module: nn.Module
-
-    def close(self) -> None:
-        self.module.__dict__.pop("forward", None)
-        self.module._modules.pop(CONSUMER, None)
-
-
-def _put(module: nn.Module, name: str, layer: AugmentedDropout) -> _Taken:
-    if CONSUMER in module._modules:
-        raise ApplyError(f'"{name}" already has such dropout; remove() what was applied before')
-    if "forward" in module.__dict__:
-        raise ApplyError(
-            f'"{name}" has a forward of its own on the instance (a hook of another library?); apply the '
-            "dropout first"
-        )
-    tensor = next(module.parameters(), None)
-    device = torch.device("cpu") if tensor is None else tensor.device
-    module.add_module(CONSUMER, layer.to(device).train(module.training))
-    # Not a hook: those see the output only when it is there, or the input before the weights meet it. Of a
-    # partial, unlike a closure, there are deep copies and pickles.
-    module.__dict__["forward"] = functools.partial(_forward, module)
-    return _Taken(module)
-
-
-def _forward(module: nn.Module, input: Tensor) -> Tensor:  # noqa: A002 - torch's name, which callers may use
-    z: Tensor = module.get_submodule(CONSUMER)(module, input)
-    return z

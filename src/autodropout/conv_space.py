@@ -47,6 +47,9 @@ class ConvSpace(Space):
         residual: Keys of the sites whose block has a shortcut; None means all of them.
         rates: Rates to choose from; None leaves every rate at the paper's 1. With rates, ``"whole"``
             joins the sizes.
+        backward_rates: Backward ratios to choose from, such as (0.0, 0.0002, 0.01); None leaves them at 0.
+        consumed: Keys of the sites that a single layer reads, where alone there is a backward ratio; None
+            means all of them.
         rectangles: Decide height and width apart, each relative to its own side.
         schedule: Decide the policy's schedule, too.
         off: Probability of "off" in the controller's starting bias.
@@ -67,6 +70,8 @@ class ConvSpace(Space):
     shears: Sequence[float] = (-0.4, -0.2, 0.0, 0.2, 0.4)
     residual: Sequence[str] | None = None
     rates: Sequence[float] | None = None
+    backward_rates: Sequence[float] | None = None
+    consumed: Sequence[str] | None = None
     rectangles: bool = False
     schedule: bool = False
     off: float = 0.5
@@ -77,8 +82,12 @@ class ConvSpace(Space):
             object.__setattr__(self, name, checked_numbers(name, getattr(self, name), low, high))
         if self.rates is not None:
             object.__setattr__(self, "rates", checked_numbers("rates", self.rates, 1e-6, 1.0))
-        if self.residual is not None:
-            object.__setattr__(self, "residual", _shortcuts(self.residual, self.sites))
+        if self.backward_rates is not None:
+            rates = checked_numbers("backward_rates", self.backward_rates, 0.0, 0.99)
+            object.__setattr__(self, "backward_rates", rates)
+        for name in ("residual", "consumed"):
+            if (keys := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _some_of(name, keys, self.sites))
         object.__setattr__(self, "sizes", tuple(_relative(size) for size in checked("sizes", self.sizes)))
         object.__setattr__(self, "repeats", checked("repeats", self.repeats))
         object.__setattr__(self, "off", checked_off(self.off))
@@ -100,6 +109,9 @@ class ConvSpace(Space):
     def to_json(self) -> str:
         """Return canonical JSON that ``space_from_json`` reads."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("backward_rates", "consumed"):  # they came later: older spaces keep their key
+            if values[name] is None:
+                del values[name]
         return document("conv", values | {"sites": list(self.sites.items())})
 
     def _choices(
@@ -129,7 +141,14 @@ class ConvSpace(Space):
             uniform(key, "share_c", (False, True)),
             uniform(key, "residual", shortcut),
         )
-        return (first, *others, *strength.values(), *geometry, *(() if rate is None else (rate,)))
+        more = () if rate is None else (rate,)
+        return (first, *others, *strength.values(), *geometry, *more, *self._backward(key))
+
+    def _backward(self, key: str) -> tuple[Choice, ...]:
+        if self.backward_rates is None:
+            return ()
+        there = self.consumed is None or key in self.consumed
+        return (uniform(key, "backward_rate", self.backward_rates if there else (0.0,)),)
 
     @property
     def _size_names(self) -> tuple[str, ...]:
@@ -166,6 +185,10 @@ class ConvSpace(Space):
             )
         if self.rates is None and pattern.rate != 1.0:
             raise SpaceError(f"{site!r} has rate {pattern.rate}; in this space every rate is 1")
+        if self.backward_rates is None and pattern.backward_rate != 0.0:
+            raise SpaceError(
+                f"{site!r} has backward_rate {pattern.backward_rate}; in this space every backward_rate is 0"
+            )
         return tuple(_token(choice, pattern) for choice in self.site_choices[site])
 
 
@@ -228,8 +251,8 @@ def _map_sizes(sites: object) -> dict[str, tuple[int, int]]:
     return {key: tuple(size) for key, size in sites.items()}
 
 
-def _shortcuts(residual: object, sites: Mapping[str, object]) -> tuple[str, ...]:
-    named = checked("residual", residual) if residual else ()
+def _some_of(name: str, keys: object, sites: Mapping[str, object]) -> tuple[str, ...]:
+    named = checked(name, keys) if keys else ()
     if unknown := [key for key in named if key not in sites]:
-        raise SpaceError(f"residual names {unknown}, which are no sites of this space: {list(sites)}")
+        raise SpaceError(f"{name} names {unknown}, which are no sites of this space: {list(sites)}")
     return tuple(key for key in sites if key in named)

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from autodropout.augmented.layer import AugmentedDropout
 from autodropout.errors import PatternError, ShapeError, UsageError
 from autodropout.fused import drop_drawn
 from autodropout.noise import CounterNoise, GeneratorNoise, Noise, stream_key
@@ -54,6 +55,8 @@ class PatternDropout(nn.Module):
 
     Attributes:
         fired: Whether it has run in training mode, or been compiled to, since it was made.
+        behind: What acts on the one layer that reads the site, where the pattern has a ``backward_rate``; it
+            is steered along.
 
     Raises:
         PatternError: The pattern is none, or does not fit the layout.
@@ -82,6 +85,7 @@ class PatternDropout(nn.Module):
         self.site = site
         self.seed = seed
         self.fired = False
+        self.behind: AugmentedDropout | None = None
         self._sequences = sequences
         self._valid: ValidTokens = {"own": None, "other": None}
         self._level, self._number = 1.0, 0  # of strength and step: the tensors are for compiled graphs
@@ -117,6 +121,8 @@ class PatternDropout(nn.Module):
             raise UsageError(f"strength is {strength!r}; expected a number from 0 to 1")
         self._level = float(strength)
         self.strength.fill_(self._level)
+        if self.behind is not None:
+            self.behind.set_strength(strength)
 
     def set_step(self, step: int) -> None:
         """Say which step the next masks are for; it must differ from one micro-batch to the next.
@@ -136,6 +142,8 @@ class PatternDropout(nn.Module):
             raise UsageError(f"step is {step!r}; expected a whole number of at least 0")
         self._number = int(step)
         self.step.fill_(self._number)
+        if self.behind is not None:
+            self.behind.set_step(step)
 
     def set_valid_tokens(self, own: Tensor | None, other: Tensor | None = None) -> None:
         """Say which tokens of the next batches a TokenPattern acts on.

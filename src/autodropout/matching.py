@@ -160,6 +160,7 @@ def _match(
             f'site "{site.name}" has layout {site.layout} and takes a {kind.__name__}; '
             f"the policy's key {key!r} has a {type(pattern).__name__}"
         )
+    _check_consumer(site, pattern)
     _check_axes(site, shape)
     size = map_size(site, shape)
     return Match(
@@ -171,6 +172,15 @@ def _match(
         size=size,
         drop_rate=_drop_rate(pattern, size),
     )
+
+
+def _check_consumer(site: Site, pattern: Pattern) -> None:
+    if site.consumer is None and isinstance(pattern, ConvPattern) and pattern.backward_rate > 0.0:
+        raise SiteError(
+            f'site "{site.name}": the pattern has backward_rate={pattern.backward_rate:g}, but no Linear or '
+            "convolution is known that alone reads the site; set backward_rate=0 there, or name the layer in "
+            "the block's autodropout_sites() (see autodropout.site.Site)"
+        )
 
 
 def _check_axes(site: Site, shape: Sequence[int] | None) -> None:

@@ -35,6 +35,8 @@ class ConvPattern:
         share_c: One draw for all channels of a sample.
         residual: Apply the pattern, with a draw of its own, to the block's shortcut branch too.
         rate: Probability that a draw receives the pattern at all; the paper's is 1.
+        backward_rate: Share of the units that the backward pass of the one layer that reads the site drops
+            beside the pattern, at least 0 and below 1 ("Demystifying Dropout", eps_b = eps_f * eps).
 
     Raises:
         PatternError: A value is out of range or of the wrong type.
@@ -54,6 +56,7 @@ class ConvPattern:
     share_c: bool = True
     residual: bool = False
     rate: float = 1.0
+    backward_rate: float = 0.0
 
     def __post_init__(self) -> None:
         _check_size("height", self.height)
@@ -67,10 +70,11 @@ class ConvPattern:
         _check_bool("share_c", self.share_c)
         _check_bool("residual", self.residual)
         object.__setattr__(self, "rate", _probability("rate", self.rate))
+        object.__setattr__(self, "backward_rate", _ratio("backward_rate", self.backward_rate))
 
     @property
     def off(self) -> bool:
-        """Whether the pattern never drops anything."""
+        """Whether the pattern never drops anything; then the backward pass drops nothing either."""
         return self.height == 0 or self.width == 0 or self.rate == 0.0
 
     def drop_rate(self, height: int, width: int) -> float:
@@ -197,6 +201,13 @@ def _probability(name: str, value: object) -> float:
     number = _finite(name, value)
     if not 0.0 <= number <= 1.0:
         raise PatternError(f"{name} is {value!r}; expected a probability between 0 and 1")
+    return number
+
+
+def _ratio(name: str, value: object) -> float:
+    number = _finite(name, value)
+    if not 0.0 <= number < 1.0:
+        raise PatternError(f"{name} is {value!r}; expected at least 0 and below 1")
     return number
 
 

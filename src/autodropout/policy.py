@@ -20,6 +20,7 @@ SCHEMA = 1
 ROLES = ("query", "key", "value", "softmax", "output", "ffn", "residual")
 SCHEDULES: tuple[Schedule, ...] = ("constant", "ramp", "early", "late")
 
+_LATER = (("backward_rate", 0.0),)
 _KEY = re.compile(r"[^\s:]+")
 _KINDS: dict[str, type[Pattern]] = {"conv": ConvPattern, "token": TokenPattern}
 
@@ -82,7 +83,7 @@ class Policy:
         return Policy({key: pattern.scaled(factor) for key, pattern in self.sites.items()}, self.schedule)
 
     def to_json(self) -> str:
-        """Return canonical JSON: sorted keys, every field written, a schema number."""
+        """Return canonical JSON: sorted keys, every field written (``backward_rate`` if not 0), a schema."""
         return json.dumps(self._document(), indent=2) + "\n"
 
     @classmethod
@@ -157,7 +158,9 @@ class _FrozenDict(dict[str, Pattern]):
 
 def _pattern_document(pattern: Pattern) -> dict[str, object]:
     kind = "conv" if isinstance(pattern, ConvPattern) else "token"
-    return {"kind": kind} | {f.name: getattr(pattern, f.name) for f in fields(pattern)}
+    named = {f.name: getattr(pattern, f.name) for f in fields(pattern)}
+    # What came later is left out where it does nothing, so that older policies keep their JSON and their key.
+    return {"kind": kind} | {name: value for name, value in named.items() if (name, value) not in _LATER}
 
 
 def _pattern_from(key: str, document: object) -> Pattern:

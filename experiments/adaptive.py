@@ -1,0 +1,132 @@
+"""The comparisons of the paper "Adaptive Dropout", each at full size or as a small sibling.
+
+    python experiments/adaptive.py EXPERIMENT [--small] [--seeds 5] [--data DATA] [--out DIR]
+
+    cifar10, cifar100    Table 1 with ResNet-18: none, L1, L2, standard, adaptive
+    imagenet             Table 1 with ResNet-50; its sibling has 10 classes of Tiny ImageNet
+    sensitivity          epochs, learning rate and weight decay on CIFAR-10, three arms at each value
+    sources              CIFAR-10 with rates from every kind of relevance that is known
+    recurrent            an LSTM on the help texts of Python (the paper's future work)
+    transformer          a decoder, likewise
+
+Settings are the paper's: SGD with momentum .9, weight decay .0001, batches of 128 (ImageNet 256), 200 epochs
+(90), learning rate .1, a tenth of it from epochs 100 and 150 (30 and 60), channels of mean 0 and deviation 1.
+It does not say where dropout stands, how strong anything is, nor whether images are augmented. Here dropout
+acts between the two convolutions of each residual block (the first and second of three), with a coin for
+every unit; the strengths are options. Standard and adaptive dropout have one mean rate, so that only its
+distribution over channels differs; "adaptive-unimportant" is the other direction. It may be stopped at any
+moment; the same command goes on.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from adaptive_runs import ImageRun, SequenceRun, Strengths, check
+
+from autodropout.attribution import METHODS
+from autodropout.comparison import Comparison, compare
+from autodropout.data.files import VARIABLE
+from autodropout.policy import Policy
+from autodropout.result import Result
+
+ARMS = ("none", "l1", "l2", "standard", "adaptive", "adaptive-unimportant")
+SENSITIVITY: Mapping[str, tuple[float, ...]] = {
+    "epochs": (0.25, 0.5, 1.0, 1.5),  # of the printed number
+    "learning_rate": (0.01, 0.03, 0.1, 0.3),
+    "weight_decay": (0.0, 1e-5, 1e-4, 1e-3),
+}
+
+_CIFAR10 = ImageRun(data="cifar10", steps=200 * 391, falls=(100 / 200, 150 / 200))
+_IMAGES: Mapping[str, ImageRun] = {
+    "cifar10": _CIFAR10,
+    "cifar100": replace(_CIFAR10, data="cifar100"),
+    "imagenet": ImageRun(
+        data="imagenet", depth=50, batch_size=256, steps=90 * 5005, falls=(30 / 90, 60 / 90)
+    ),
+    "sensitivity": _CIFAR10,
+    "sources": _CIFAR10,
+}
+EXPERIMENTS = (*_IMAGES, "recurrent", "transformer")
+
+
+def runs(experiment: str, strengths: Strengths, folder: str | None, *, small: bool) -> dict[str, ImageRun]:
+    """Return the arms of an experiment on images by name."""
+    plain = replace(_IMAGES[experiment], strengths=strengths, folder=folder)
+    plain = plain.sibling() if small else plain
+    match experiment:
+        case "sensitivity":
+            found = {}
+            for name, values in SENSITIVITY.items():
+                for value in values:
+                    field, number = (
+                        (name, value) if name != "epochs" else ("steps", round(plain.steps * value))
+                    )
+                    changed = replace(plain, **{field: number})
+                    for arm in ("none", "standard", "adaptive"):
+                        found[f"{arm} {name}={value:g}"] = replace(changed, arm=arm)
+            return found
+        case "sources":
+            found = {"standard": replace(plain, arm="standard")}
+            return found | {f"adaptive {m}": replace(plain, arm="adaptive", method=m) for m in METHODS}
+    return {arm: replace(plain, arm=arm) for arm in ARMS}
+
+
+def sequence_runs(kind: str, strengths: Strengths, *, small: bool) -> dict[str, SequenceRun]:
+    """Return the arms of an experiment on text by name."""
+    plain = SequenceRun(network=kind, strengths=strengths)  # type: ignore[arg-type]
+    plain = replace(plain, steps=150) if small else plain
+    return {arm: replace(plain, arm=arm) for arm in ARMS if arm not in ("l1", "l2")}
+
+
+def run(
+    experiment: str, arms: Mapping[str, ImageRun | SequenceRun], out: Path, seeds: int, workers: int
+) -> Comparison:
+    """Train every arm on the same seeds and measure each against those that do not adapt."""
+    others = [name for name in arms if not name.startswith("adaptive")]
+    lower = experiment in ("recurrent", "transformer")
+    return compare(
+        refuse,
+        arms,
+        seeds=seeds,
+        baselines=others,
+        higher_is_better=not lower,
+        workers=workers,
+        out=out,
+        task=f"adaptive-{experiment}",
+    )
+
+
+def refuse(policy: Policy, seed: int) -> Result:
+    """No arm of these experiments is a policy."""
+    raise TypeError(f"asked to train {policy} with seed {seed}, but every arm is a run of its own")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("experiment", choices=EXPERIMENTS, metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
+    parser.add_argument("--small", action="store_true", help="the small sibling, for 2 cores")
+    parser.add_argument("--data", default=os.environ.get(VARIABLE), help="folder of the data sets")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each arm; the paper does not say")
+    parser.add_argument("--rate", type=float, default=Strengths.rate, help="mean rate of dropout")
+    parser.add_argument("--l1", type=float, default=Strengths.l1, help="factor of the sum of magnitudes")
+    parser.add_argument("--l2", type=float, default=Strengths.l2, help="factor of half the sum of squares")
+    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--out", type=Path, help="directory of the runs (default: runs/adaptive-EXPERIMENT)")
+    given = parser.parse_args()
+    strong = Strengths(rate=given.rate, l1=given.l1, l2=given.l2)
+    place = None if given.data is None else str(Path(given.data).absolute())
+    named: Mapping[str, ImageRun | SequenceRun]
+    if given.experiment in _IMAGES:
+        named = runs(given.experiment, strong, place, small=given.small)
+        check(next(iter(named.values())))  # what is missing is said before anything runs
+    else:
+        named = sequence_runs(given.experiment, strong, small=given.small)
+    suffix = "-small" if given.small else ""
+    directory = given.out or Path(f"runs/adaptive-{given.experiment}{suffix}")
+    comparison = run(given.experiment, named, directory, given.seeds, given.workers)
+    (directory / "comparison.json").write_text(comparison.to_json(), encoding="utf8")
+    (directory / "comparison.md").write_text(comparison.to_markdown(), encoding="utf8")
+    print(comparison)
