@@ -20,7 +20,7 @@ _RECIPE = LanguageModelRecipe()
 
 @dataclass(frozen=True, kw_only=True)
 class WikiText2Small:
-    """Language modelling on 12,000 tokens of WikiText-2 over its 500 most frequent words.
+    """Language modelling on 9,000 tokens of WikiText-2 over its 500 most frequent words.
 
     Model, training and sizes are those of ``ptb-small``; only the text is another. Reward = 80 / validation
     perplexity on the first 10,000 tokens of the validation file; the test's perplexity, on the first 10,000
@@ -33,7 +33,7 @@ class WikiText2Small:
     """
 
     name: ClassVar[str] = "wikitext2-small"
-    summary: ClassVar[str] = "12,000 tokens of WikiText-2, small Transformer, 80 / validation perplexity"
+    summary: ClassVar[str] = "9,000 tokens of WikiText-2, small Transformer, 80 / validation perplexity"
     needs: ClassVar[str] = (
         "WikiText-2, 12.6 MiB: wikitext-2/wiki.{train,valid,test}.tokens below AUTODROPOUT_DATA"
     )
