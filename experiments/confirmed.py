@@ -1,0 +1,261 @@
+"""What the searches on a task found, against tuned baselines and the best setting of a single role.
+
+    AUTODROPOUT_DATA=... python experiments/confirmed.py
+
+Reads the studies that experiments/landscape.py made. Each baseline's strength is tuned on validation data,
+eight strengths on two seeds. The arms: no dropout; the baselines; the single role that did best of 200 set
+by hand, and the best of them on the residual stream; the best policy of every search. All are trained on the
+same ten fresh seeds; what counts is the held-out perplexity. Writes confirmed.json and confirmed.md into
+results/TASK. About 230 trainings of six seconds of one core; it may be stopped at any moment, and the same
+command goes on.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from autodropout.comparison import Comparison, compare
+from autodropout.comparison.arms import Arm
+from autodropout.comparison.tuning import Sweep, Tuned
+from autodropout.engine.options import ExecutorName
+from autodropout.engine.provenance import command, machine, versions
+from autodropout.engine.study import Study
+from autodropout.errors import AutoDropoutError, UsageError
+from autodropout.policy import Policy
+from autodropout.significance import paired_difference
+from autodropout.tasks.base import Baseline, figure_of
+from autodropout.tasks.ptb_small import PtbSmall
+from autodropout.tasks.pydoc_lm import PydocLm
+
+RESULTS = Path(__file__).parents[1] / "results"
+OUT = Path("runs/confirmed")
+TASKS = {task.name: task for task in (PtbSmall(), PydocLm())}
+BASELINES = ("dropout", "variational-dropout", "word-dropout", "residual-words")
+SEARCHERS = ("random", "reinforce", "evolution")
+REPEATS = (1, 2, 3)
+RESIDUAL = "role:residual"
+_TUNED_ON = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How to run.
+
+    Attributes:
+        seeds: That every arm is trained on.
+        workers: Processes, one thread each.
+        executor: ``"local"`` for processes, ``"inline"`` for this one.
+    """
+
+    seeds: int = 10
+    workers: int = 2
+    executor: ExecutorName = "local"
+
+
+def by_hand(study: Study) -> dict[str, Policy]:
+    """Return the single role that was confirmed as best, and the best setting of the residual stream.
+
+    Args:
+        study: The settings of single roles.
+
+    Raises:
+        UsageError: The study is not finished.
+    """
+    _check_finished(study)
+    residual = [
+        (trial.result.reward, trial.policy)
+        for trial in study.trials
+        if trial.kind == "search" and trial.result is not None and set(trial.policy.sites) == {RESIDUAL}
+    ]
+    best = study.confirmed[0].policy
+    return {"one role": best, "residual": max(residual, key=lambda pair: pair[0])[1]}
+
+
+def found(studies: Path) -> dict[str, Policy]:
+    """Return the best policy of each search, by searcher and repeat; searches that were not run are left out.
+
+    Raises:
+        UsageError: A search is not finished, or there is none.
+    """
+    policies = {}
+    for name in (f"{searcher}-{repeat}" for searcher in SEARCHERS for repeat in REPEATS):
+        if (studies / name).is_dir():
+            study = Study.open(studies / name)
+            _check_finished(study)
+            policies[name] = study.confirmed[0].policy
+    if not policies:
+        raise UsageError(f"{studies} holds no search; run experiments/landscape.py first")
+    return policies
+
+
+def tuned(task: PtbSmall | PydocLm, baseline: Baseline, out: Path, how: How) -> Tuned:
+    """Return a baseline at its best on validation data."""
+    sweep = Sweep(baseline=baseline.name, strengths=baseline.strengths, seeds=_TUNED_ON)
+    return sweep.read(
+        compare(
+            task.evaluate,
+            sweep.arms(lambda strength: partial(task.train, baseline.at(strength))),
+            seeds=sweep.seeds,
+            figure="reward",
+            workers=how.workers,
+            executor=how.executor,
+            out=out,
+            floor=task.floor,
+            task=task.key,
+        )
+    )
+
+
+def run(
+    task: PtbSmall | PydocLm, studies: Path, out: Path, how: How
+) -> tuple[Comparison, Sequence[Tuned], Mapping[str, Any]]:
+    """Tune, compare, and set the searchers side by side.
+
+    Args:
+        task: What is trained.
+        studies: Directory of the landscape's studies.
+        out: Directory of the comparisons.
+        how: How to run.
+
+    Returns:
+        The comparison, the tuned baselines, and the searchers as ``searchers`` returns them.
+
+    Raises:
+        UsageError: A study is missing or not finished.
+    """
+    policies = by_hand(Study.open(studies / "hand")) | found(studies)
+    known = {baseline.name: baseline for baseline in task.baselines}
+    best = [tuned(task, known[name], out / "tune" / name, how) for name in BASELINES]
+    arms: dict[str, Arm] = {"none": None}
+    for one in best:
+        name = one.sweep.baseline
+        arms[f"{name} {one.strength:g}"] = partial(task.train, known[name].at(one.strength))
+    arms |= policies
+    figure = figure_of(task)
+    comparison = compare(
+        task.evaluate,
+        arms,
+        seeds=how.seeds,
+        baselines=[name for name in arms if name.rpartition("-")[0] not in SEARCHERS],
+        figure=figure.name,
+        higher_is_better=figure.higher_is_better,
+        workers=how.workers,
+        executor=how.executor,
+        out=out,
+        floor=figure.floor,
+        task=task.key,
+    )
+    return comparison, best, searchers(comparison)
+
+
+def searchers(comparison: Comparison) -> Mapping[str, Any]:
+    """Set the searchers side by side: mean over all repeats, and the difference to random search.
+
+    Two kinds of difference are told apart: paired by seed, which says how the policies at hand differ, and
+    paired by repeat, which says how searches differ and has three pairs only.
+
+    Args:
+        comparison: Arms named searcher-repeat, all with a figure on every seed.
+    """
+    values: dict[str, list[tuple[float, ...]]] = {}
+    for name, runs in comparison.values.items():
+        searcher = name.rpartition("-")[0]
+        if searcher in SEARCHERS:
+            values.setdefault(searcher, []).append(tuple(v for v in runs if v is not None))
+    facts: dict[str, Any] = {}
+    for searcher, repeats in values.items():
+        means = [fmean(runs) for runs in repeats]
+        facts[searcher] = {"mean": fmean(means), "repeats": means}
+        if searcher != "random" and len(repeats) == len(values.get("random", ())):
+            random = values["random"]
+            facts[searcher] |= {
+                "by_seed": asdict(paired_difference(_over_repeats(repeats), _over_repeats(random))),
+                "by_repeat": asdict(paired_difference(means, [fmean(runs) for runs in random])),
+            }
+    return facts
+
+
+def _over_repeats(repeats: Sequence[Sequence[float]]) -> list[float]:
+    return [fmean(on_one_seed) for on_one_seed in zip(*repeats, strict=True)]
+
+
+def written(
+    task: PtbSmall | PydocLm, comparison: Comparison, best: Sequence[Tuned], sides: Mapping[str, Any]
+) -> tuple[str, str]:
+    """Return confirmed.json and confirmed.md."""
+    document = {
+        "task": task.key,
+        "command": command(),
+        "versions": versions(),
+        "machine": machine(),
+        "tuning": [asdict(one) | {"strength": one.strength, "trials": one.trials} for one in best],
+        "searchers": sides,
+        "comparison": json.loads(comparison.to_json()),
+    }
+    lines = [
+        f"# What the searches on {task.name} found",
+        "",
+        "`python experiments/confirmed.py`. Three searches of each kind, 128 trials and 32 to confirm; "
+        "*one role* and *residual* are the best of 200 settings of single roles by hand.",
+        "",
+        comparison.to_markdown(),
+        "## Searchers",
+        "",
+        f"Held-out {comparison.figure}, mean over three searches. Differences to random search, with 95% "
+        "intervals: over seeds they say how these policies differ, over repeats how searches do.",
+        "",
+        "| searcher | mean | each search | against random, over seeds | over repeats |",
+        "|---|---:|---|---|---|",
+        *(_side(name, facts) for name, facts in sides.items()),
+        "",
+        "## Tuning",
+        "",
+        *(f"- {one}." for one in best),
+    ]
+    return json.dumps(document, indent=1, allow_nan=False) + "\n", "\n".join(lines) + "\n"
+
+
+def _side(name: str, facts: Mapping[str, Any]) -> str:
+    cells = [name, f"{facts['mean']:.2f}", ", ".join(f"{mean:.2f}" for mean in facts["repeats"])]
+    for word in ("by_seed", "by_repeat"):
+        cells.append(_interval(facts[word]) if word in facts else "")
+    return f"| {' | '.join(cells)} |"
+
+
+def _interval(paired: Mapping[str, Any]) -> str:
+    if paired["p"] is None:
+        return f"{paired['difference']:+.2f}"
+    ends = f"{paired['low']:+.2f} to {paired['high']:+.2f}"
+    return f"{paired['difference']:+.2f} ({ends}, p = {paired['p']:.2g})"
+
+
+def _check_finished(study: Study) -> None:
+    if not study.finished:
+        raise UsageError(f"the study in {study.out} is not finished; run experiments/landscape.py on")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--task", choices=TASKS, default="ptb-small", help="what is trained")
+    parser.add_argument("--seeds", type=int, default=How.seeds, help="that every arm is trained on")
+    parser.add_argument("--workers", type=int, default=How.workers, help="processes, one thread each")
+    parser.add_argument("--out", type=Path, default=OUT, help="directory of the comparisons")
+    given = parser.parse_args()
+    task, results = TASKS[given.task], RESULTS / given.task
+    how = How(seeds=given.seeds, workers=given.workers)
+    try:
+        comparison, best, sides = run(task, results / "studies", given.out / given.task, how)
+    except AutoDropoutError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped; nothing is lost. The same command goes on.")
+    plain, readable = written(task, comparison, best, sides)
+    (results / "confirmed.json").write_text(plain, encoding="utf8")
+    (results / "confirmed.md").write_text(readable, encoding="utf8")
+    print(comparison)

@@ -1,0 +1,114 @@
+"""experiments/confirmed.py: tuned baselines, single roles and what searches found, on the same seeds."""
+
+import importlib.util
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autodropout.data.text import CorpusSize
+from autodropout.engine.confirm import Confirmation
+from autodropout.engine.run import search
+from autodropout.engine.study import Study
+from autodropout.errors import UsageError
+from autodropout.pattern import TokenPattern
+from autodropout.policy import Policy
+from autodropout.tasks.pydoc_lm import PydocLm
+
+ROOT = Path(__file__).parents[1]
+SIZE = CorpusSize(vocabulary=50, train=800, validation=400, test=400)
+SHORT = PydocLm(recipe=replace(PydocLm().recipe, size=SIZE, steps=2, width=16, heads=2, measurements=1))
+
+
+def loaded(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # a frozen dataclass with slots looks its module up
+    spec.loader.exec_module(module)
+    return module
+
+
+confirmed, landscape = loaded("confirmed"), loaded("landscape")
+INLINE = confirmed.How(seeds=2, executor="inline")
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    out, space = tmp_path_factory.mktemp("studies"), SHORT.space()
+    alone = [
+        Policy({f"role:{role}": TokenPattern(size=1, share_c=True, rate=rate)})
+        for role, rate in (("output", 0.5), ("residual", 0.1), ("residual", 0.02))
+    ]
+    hand = landscape.Listed(name="hand", listed=tuple(space.encode(policy) for policy in alone))
+    for name, searcher, trials in (
+        ("hand", hand, 3),
+        ("random-1", "random", 4),
+        ("reinforce-1", "reinforce", 8),
+    ):
+        search(
+            SHORT.evaluate,
+            space,
+            trials=trials,
+            searcher=searcher,
+            executor="inline",
+            out=out / name,
+            confirm=Confirmation(top=2, seeds=2),
+            task=SHORT.key,
+        )
+    return out
+
+
+def test_the_arms_are_what_was_tuned_set_by_hand_and_found(studies, tmp_path, monkeypatch):
+    monkeypatch.setattr(confirmed, "BASELINES", ("dropout",))
+    comparison, best, sides = confirmed.run(SHORT, studies, tmp_path, INLINE)
+    (tuned,) = best
+    names = ["none", f"dropout {tuned.strength:g}", "one role", "residual", "random-1", "reinforce-1"]
+    assert [row.name for row in comparison.rows] == names
+    assert {row.against for row in comparison.rows} <= set(names[:4])
+    assert comparison.figure == "perplexity"
+    assert not comparison.higher_is_better
+    assert tuned.trials == 16
+    plain, readable = confirmed.written(SHORT, comparison, best, sides)
+    document = json.loads(plain)
+    assert document["searchers"].keys() == {"random", "reinforce"}
+    assert document["tuning"][0]["strength"] == tuned.strength
+    assert "| reinforce |" in readable
+    assert readable.count("dropout: strength") == 1
+
+
+def test_the_residual_arm_is_the_best_of_its_role(studies):
+    study = Study.open(studies / "hand")
+    policies = confirmed.by_hand(study)
+    rewards = {t.policy: t.result.reward for t in study.trials if t.kind == "search"}
+    alone = {p: r for p, r in rewards.items() if set(p.sites) == {"role:residual"}}
+    assert policies["residual"] == max(alone, key=alone.get)
+    assert policies["one role"] == study.confirmed[0].policy
+
+
+def test_searchers_are_compared_over_seeds_and_over_repeats():
+    class Found:
+        values = {  # noqa: RUF012
+            "none": (9.0, 9.0),
+            "random-1": (5.0, 7.0),
+            "random-2": (6.0, 8.0),
+            "reinforce-1": (4.0, 6.0),
+            "reinforce-2": (5.0, 6.0),
+        }
+
+    sides = confirmed.searchers(Found)
+    assert sides["random"] == {"mean": 6.5, "repeats": [6.0, 7.0]}
+    assert sides["reinforce"]["repeats"] == [5.0, 5.5]
+    by_seed, by_repeat = sides["reinforce"]["by_seed"], sides["reinforce"]["by_repeat"]
+    assert (by_seed["n"], by_seed["difference"]) == (2, -1.25)
+    assert (by_repeat["n"], by_repeat["difference"], by_repeat["spread"]) == (
+        2,
+        -1.25,
+        pytest.approx(0.3536, abs=1e-4),
+    )
+
+
+def test_what_is_missing_is_said(studies, tmp_path):
+    with pytest.raises(UsageError, match=r"holds no search; run experiments/landscape\.py first"):
+        confirmed.found(tmp_path)
