@@ -1,7 +1,7 @@
 """Attention whose scores depend on how far a key lies behind a query (Dai et al. 2019, section 3.3).
 
 Shape suffixes: N samples, H heads, T queries, S keys of which the last T stand where the queries do, D
-channels of a head, C channels of all.
+channels of a head, C = H D. Heads come first in products: the vectors of distances are shared by all samples.
 """
 
 import math
@@ -19,44 +19,58 @@ class Relative:
     """What a layer needs to know about distances.
 
     Attributes:
-        position: W_{k,R} R: one vector for each distance, from S - 1 down to 0, before them one row of
-            zeros; (H, S + 1, D).
+        position: W_{k,R} R / sqrt(D), (H, D, S + 1): one vector for each distance, from S - 1 down to 0,
+            before them one that plays no part.
         content_bias: u, (H, D): a query that asks for contents wherever they are.
         position_bias: v, (H, D): a query that asks for distances whatever is there.
-        later: Bool, (T, S), True where a key comes after a query.
+        unseen: What ``unseen`` returns for each sample, (N T, S + 1).
     """
 
     position: Tensor
     content_bias: Tensor
     position_bias: Tensor
-    later: Tensor
+    unseen: Tensor
 
-    def scores(self, query_NHTD: Tensor, key_NHSD: Tensor) -> Tensor:
-        """Return A of Dai et al. over sqrt(D), -inf where a key comes after a query, (N, H, T, S).
+    def weights(self, query_NTC: Tensor, key_NSC: Tensor) -> Tensor:
+        """Return softmax(A / sqrt(D)), 0 where a key comes after a query, (N, H, T, S).
 
-        A_ij = (q_i + u) . k_j + (q_i + v) . W_{k,R} R_{i-j}
+        A_ij = (q_i + u) . k_j + (q_i + v) . W_{k,R} R_{i-j}          (Dai et al., section 3.3)
         """
-        content = self.asking(query_NHTD) @ key_NHSD.transpose(-1, -2) / math.sqrt(query_NHTD.shape[-1])
-        return content + self.distance_scores(query_NHTD)
-
-    def attended(self, query_NHTD: Tensor, key_NHSD: Tensor, value_NHSD: Tensor) -> Tensor:
-        """Return softmax(scores) times the values, (N, H, T, D), by torch's own attention.
-
-        On a device that has a memory-efficient kernel for attention with a bias, the weights never exist.
-        """
-        return F.scaled_dot_product_attention(
-            self.asking(query_NHTD), key_NHSD, value_NHSD, attn_mask=self.distance_scores(query_NHTD)
+        query, key = self._by_head(query_NTC, self.content_bias), self._by_head(key_NSC)
+        scale = 1.0 / math.sqrt(query.shape[-1])
+        by_distance_HNTS = self._by_distance(query_NTC)
+        scores = torch.baddbmm(
+            by_distance_HNTS.flatten(0, 1), query.flatten(0, 1), key.flatten(0, 1).mT, alpha=scale
         )
+        return scores.softmax(-1).view(by_distance_HNTS.shape).transpose(0, 1)
 
-    def asking(self, query_NHTD: Tensor) -> Tensor:
-        """Return q + u."""
-        return query_NHTD + self.content_bias[:, None]
+    def averaged(self, weights_NHTS: Tensor, value_NSC: Tensor) -> Tensor:
+        """Return the sums of the values under the weights, (N, T, C)."""
+        weights_HNTS, value = weights_NHTS.transpose(0, 1), self._by_head(value_NSC)
+        attended = torch.bmm(weights_HNTS.flatten(0, 1), value.flatten(0, 1))
+        return attended.view(*weights_HNTS.shape[:3], -1).permute(1, 2, 0, 3).flatten(2)
 
-    def distance_scores(self, query_NHTD: Tensor) -> Tensor:
-        """Return the part of the scores that is there whatever the keys hold, (N, H, T, S)."""
-        query = (query_NHTD + self.position_bias[:, None]) / math.sqrt(query_NHTD.shape[-1])
-        moved = shifted(query @ self.position.transpose(-1, -2))
-        return moved.masked_fill_(self.later, -math.inf)
+    def attended(self, query_NTC: Tensor, key_NSC: Tensor, value_NSC: Tensor) -> Tensor:
+        """Return averaged(weights(query, key), value) by torch's own attention, which may keep no weights."""
+        query, key, value = (
+            self._by_head(part, bias).transpose(0, 1)
+            for part, bias in ((query_NTC, self.content_bias), (key_NSC, None), (value_NSC, None))
+        )
+        bias_NHTS = self._by_distance(query_NTC).transpose(0, 1)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias_NHTS)
+        return attended.transpose(1, 2).flatten(2)
+
+    def _by_distance(self, query_NTC: Tensor) -> Tensor:
+        """Return the part of A / sqrt(D) that is there whatever the keys hold, (H, N, T, S)."""
+        query = self._by_head(query_NTC, self.position_bias)
+        size = (len(self.position), *self.unseen.shape)
+        scores = torch.baddbmm(self.unseen.expand(size), query.flatten(1, 2), self.position)
+        return shifted(scores.view(*query.shape[:3], -1))
+
+    def _by_head(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Map (N, L, C), to each head's part of which a bias is added, to (H, N, L, D)."""
+        parts = x.reshape(*x.shape[:2], len(self.position), -1)
+        return (parts if bias is None else parts + bias).permute(2, 0, 1, 3).contiguous()
 
 
 def distances(length: int, channels: int, like: Tensor) -> Tensor:
@@ -96,7 +110,21 @@ def shifted(scores: Tensor) -> Tensor:
     return by_row.reshape(*batch, t, width - 1)
 
 
-def later(num_queries: int, num_keys: int, device: torch.device) -> Tensor:
-    """Return True where key j comes after query i, which is key S - T + i, bool, (T, S)."""
-    ones = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device)
-    return ones.triu(num_keys - num_queries + 1)
+def unseen(num_queries: int, num_keys: int, like: Tensor) -> Tensor:
+    """Return -inf where ``shifted`` would bring a score to a key after its query, and 0 elsewhere.
+
+    Args:
+        num_queries: T.
+        num_keys: S.
+        like: Of the dtype and on the device that are wanted.
+
+    Returns:
+        (T, S + 1), to be added to scores by distance.
+
+    Example:
+        >>> shifted(unseen(2, 3, torch.zeros(()))).tolist()
+        [[0.0, 0.0, -inf], [0.0, 0.0, 0.0]]
+    """
+    scores = like.new_zeros(num_queries, num_keys + 1)
+    # The first column belongs to no distance; in each row but the last the next ones to keys yet to come.
+    return scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).tril().flip(0), -math.inf)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from autodropout.errors import ShapeError, UsageError
 from autodropout.models.memory import Memory
-from autodropout.models.relative import Relative, distances, later
+from autodropout.models.relative import Relative, distances, unseen
 from autodropout.policy import ROLES
 from autodropout.site import Site
 
@@ -80,7 +80,9 @@ class XlBlock(nn.Module):
     stream as it leaves the layer.
 
     The weights are handed out only while something is hooked onto ``softmax``, such as a pattern;
-    otherwise torch's own attention computes the same function. The two agree within rounding.
+    otherwise torch's own attention computes the same function, by a memory-efficient kernel where it has one:
+    none for gradients on the CPU, where it would keep the weights, too, and is left aside as slower. The ways
+    agree within rounding.
 
     Args:
         size: Of the network.
@@ -89,7 +91,6 @@ class XlBlock(nn.Module):
     def __init__(self, size: XlSize) -> None:
         super().__init__()
         width = size.width
-        self.heads = size.heads
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
@@ -112,20 +113,16 @@ class XlBlock(nn.Module):
             past: What this layer's input was before it, (N, M, width).
             relative: Of M + T distances.
         """
-        whole = torch.cat([past, x], dim=1)
-        query, key, value = (
-            split_heads(projection(part), self.heads)
-            for projection, part in ((self.query, x), (self.key, whole), (self.value, whole))
-        )
-        attended = self._attend(query, key, value, relative).transpose(1, 2).flatten(2)
+        whole = torch.cat([past, x], dim=1) if past.shape[1] else x
+        attended = self._attend(self.query(x), self.key(whole), self.value(whole), relative)
         h = self.attention_norm(x + self.output(attended))
         return cast(Tensor, self.residual(self.ffn_norm(h + self.ffn(h))))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, relative: Relative) -> Tensor:
-        if not self.softmax._forward_hooks:
-            return relative.attended(query, key, value)
-        weights = relative.scores(query, key).softmax(-1)
-        return cast(Tensor, self.softmax(weights) @ value)
+        keeps_weights = query.device.type == "cpu" and query.requires_grad
+        if self.softmax._forward_hooks or keeps_weights:
+            return relative.averaged(self.softmax(relative.weights(query, key)), value)
+        return relative.attended(query, key, value)
 
 
 class TransformerXL(nn.Module):
@@ -190,15 +187,18 @@ class TransformerXL(nn.Module):
         return F.linear(self.final(x), self.embedding.weight, self.bias)
 
     def _relatives(self, x: Tensor, num_past: int) -> list[Relative]:
-        length, width = x.shape[1] + num_past, self.size.width
-        table = distances(length, width, like=self.content_bias)
-        after = later(x.shape[1], length, x.device)
+        n, length, width = x.shape
+        table = distances(length + num_past, width, like=self.content_bias)
+        mask = unseen(length, length + num_past, like=self.content_bias).repeat(n, 1)
+        scale = math.sqrt(width // self.size.heads)
         return [
             Relative(
-                position=split_heads(F.pad(projection(table), (0, 0, 1, 0)), self.size.heads),
+                position=F.pad(projection(table) / scale, (0, 0, 1, 0))
+                .unflatten(-1, self.content_bias.shape)
+                .permute(1, 2, 0),
                 content_bias=self.content_bias,
                 position_bias=self.position_bias,
-                later=after,
+                unseen=mask,
             )
             for projection in self.positions
         ]
@@ -213,11 +213,6 @@ class TransformerXL(nn.Module):
             raise UsageError(
                 f"tokens are from {least} to {most}; expected 0 to {self.size.vocabulary - 1}, the vocabulary"
             )
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """Map (..., T, C) to (..., heads, T, C / heads)."""
-    return x.reshape(*x.shape[:-1], heads, -1).transpose(-2, -3)
 
 
 def _begin(module: nn.Module) -> None:
