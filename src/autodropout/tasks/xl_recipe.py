@@ -157,10 +157,10 @@ class XlRecipe:
             device=device,
             bf16=on_gpu if self.bf16 is None else self.bf16,
         )
-        optimiser = torch.optim.Adam(net.parameters(), self.learning_rate, fused=True)
+        optimiser = torch.optim.Adam(net.to(device).parameters(), self.learning_rate, fused=True)
         schedule = warmed_up(cosine, self.warmup)
         batches = stream_batches(train, self.batch_size, self.segment)
-        return fit(net.to(device), optimiser, schedule, batches, settings)
+        return fit(net, optimiser, schedule, batches, settings)
 
 
 class _Reading:
