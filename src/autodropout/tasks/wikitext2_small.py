@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar
 
 from autodropout.applying import apply
-from autodropout.data.wikitext2 import load_wikitext2
+from autodropout.data.wikitext2 import check_wikitext2, load_wikitext2
 from autodropout.errors import DataError
 from autodropout.models.decoder import Decoder
 from autodropout.policy import Policy
@@ -62,7 +62,7 @@ class WikiText2Small:
     def missing(self) -> str | None:
         """Return what to do to get the data; None if they are there."""
         try:
-            load_wikitext2(self.data, self.recipe.size)
+            check_wikitext2(self.data)
         except DataError as error:
             return str(error)
         return None
