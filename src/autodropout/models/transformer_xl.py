@@ -190,12 +190,11 @@ class TransformerXL(nn.Module):
         n, length, width = x.shape
         table = distances(length + num_past, width, like=self.content_bias)
         mask = unseen(length, length + num_past, like=self.content_bias).repeat(n, 1)
-        scale = math.sqrt(width // self.size.heads)
+        shape = self.content_bias.shape
+        scale = math.sqrt(shape[-1])
         return [
             Relative(
-                position=F.pad(projection(table) / scale, (0, 0, 1, 0))
-                .unflatten(-1, self.content_bias.shape)
-                .permute(1, 2, 0),
+                position=F.pad(projection(table) / scale, (0, 0, 1, 0)).view(-1, *shape).permute(1, 2, 0),
                 content_bias=self.content_bias,
                 position_bias=self.position_bias,
                 unseen=mask,
