@@ -5,7 +5,7 @@
 The policy is the one with the highest confirmed reward on ptb-small in the searches that are named; nothing
 of the other task is looked at. There it is compared with none, with that task's default dropout and with
 variational dropout everywhere, both tuned on validation, on five fresh seeds and held-out test figures. What
-was found is put into results/transfer/. On each task that is 52 trainings: of about five seconds on
+was found is put into results/transfer/. On each task that is 52 trainings: of about six seconds on
 wikitext2-small, of about a minute on multi30k-de-en. It may be stopped at any moment; the same command goes
 on. A policy in a file of your own is tried by: autodropout compare multi30k-de-en --policy FILE --seeds 5
 """
