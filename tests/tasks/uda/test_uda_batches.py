@@ -13,6 +13,7 @@ from autodropout.tasks.methods.baselines import method_baselines
 from autodropout.tasks.methods.batchwise import Batchwise
 from autodropout.tasks.uda.batches import Unlabelled
 from autodropout.tasks.uda.objective import Uda
+from oracles import assert_share
 from tasks_of_noise import POOL, SIDE, SOURCE, Drawn, task
 
 pytest.importorskip("torchvision")
@@ -76,6 +77,19 @@ def test_augmented_images_are_those_of_rand_augment_before_flips_and_crops():
     _, _, left, right = first(still.batches(DATA, Batchwise(), 0), 1)[0]
     assert torch.equal(left, right)
     assert torch.equal(left, plain)
+
+
+def test_each_step_is_flipped_afresh_and_the_two_of_an_image_apart():
+    flips = task(Unlabelled(batch_size=POOL, augment=Chained(())), step_loss=Uda(), augment=Flips())
+    pool = set(map(str, map(rows, scaled(DATA.unlabelled.inputs, DATA.mean, DATA.deviation))))
+    masks = [
+        tuple(str(rows(image)) in pool for image in part)
+        for batch in first(flips.batches(DATA, Batchwise(), 0), 3)
+        for part in batch[2:]
+    ]
+    assert len(set(masks)) == 6
+    for mask in masks:
+        assert_share(sum(mask), POOL, 0.5)
 
 
 def test_a_policy_trains_and_the_same_seed_gives_the_same_result():
