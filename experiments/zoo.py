@@ -114,6 +114,20 @@ def methods() -> list[Entry]:
     ]
 
 
+def words() -> list[Entry]:
+    """Return policies after what papers say in words of some that they do not publish."""
+    turned = ConvPattern(height=7, width=7, stride=7, repeat=2, rotate=30.0)
+    upright = ConvPattern(height=2, width=2, stride=1)
+    card = Card(
+        name="resnet50-first-and-last",
+        kind="words",
+        summary="Different patterns in the first and the last bottleneck only, turned in the first.",
+        fits="torchvision's and timm's resnet50",
+        source="AutoDropout (Pham and Le 2021), Qualitative analysis; sizes and angle are ours, unmeasured",
+    )
+    return [(card, Policy({"layer1.0.bn3": turned, "layer4.2.bn3": upright}))]
+
+
 def found(origin: Found) -> Entry:
     """Return a found policy with the figures of its comparison.
 
@@ -168,8 +182,9 @@ def page(entries: Sequence[Entry]) -> str:
 
 def run(root: Path = ROOT) -> list[Entry]:
     """Write everything below ``root``; return the entries."""
-    entries = [*methods(), *map(found, FOUND)]
+    entries = [*methods(), *words(), *map(found, FOUND)]
     sizes = {origin.name: _sizes(origin.task) for origin in FOUND}
+    sizes |= {"resnet50-first-and-last": {"layer1.0.bn3": (56, 56), "layer4.2.bn3": (7, 7)}}
     (root / ENTRIES).mkdir(parents=True, exist_ok=True)
     (root / "docs" / "pictures").mkdir(parents=True, exist_ok=True)
     for card, policy in entries:

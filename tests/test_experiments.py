@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import stripes
 from autodropout.cli import _parsed
 from autodropout.policy import Policy
 from autodropout.tasks.registry import task_named
@@ -101,3 +102,41 @@ def test_the_documentation_shows_the_committed_weight_decay():
     for arm in committed["comparison"]["arms"]:
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
         assert f"| {arm['mean']:.4f} |" in line
+
+
+images = load("images")
+
+
+def test_images_search_and_compare_on_an_equal_budget():
+    size = images.Size(trials=16, seeds=3, workers=1, data="there")
+    search, compare = (_parsed(arguments) for arguments in images.commands("mnist-small", Path("x"), size))
+    assert (search.task, search.out, search.trials, search.workers) == ("mnist-small", Path("x"), 16, 1)
+    assert (compare.task, compare.policy, compare.seeds) == ("mnist-small", Path("x/best.json"), 3)
+    assert compare.random_trials == search.trials
+    assert search.data == compare.data == Path("there")
+
+
+def test_images_keeps_what_was_found_for_each_task(tmp_path):
+    def command(arguments):
+        for name in images.FILES:
+            path = tmp_path / "out" / arguments[1] / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(arguments[1])
+        return 0
+
+    out, results = tmp_path / "out", tmp_path / "results"
+    assert images.run(("a", "b"), out, images.Size(), results, command) == 0
+    found = {path.relative_to(results).as_posix(): path.read_text() for path in results.glob("*/*")}
+    assert found == {f"{task}/{Path(name).name}": task for task in "ab" for name in images.FILES}
+    assert images.run(("c",), out, images.Size(), results, lambda arguments: 130) == 130
+    assert not (results / "c").exists()
+
+
+@pytest.mark.slow
+def test_images_measures_elsewhere_and_divergence(tmp_path):
+    size = images.Size(trials=2, seeds=2, executor="inline")
+    found = images.where(stripes.TASK, stripes.POLICY, tmp_path, size)
+    arms = {name: [arm["name"] for arm in found[name]["arms"]] for name in ("relocated", "diverged")}
+    assert arms["relocated"] == ["none", "found", "reversed", "shifted", "everywhere"]
+    assert arms["diverged"] == ["norms", "convolutions"]
+    assert found["diverged"]["figure"] == "diverged"

@@ -28,6 +28,7 @@ from autodropout.cli.resuming import Resume
 from autodropout.cli.searching import Search
 from autodropout.cli.showing import Show
 from autodropout.cli.tailing import Logs
+from autodropout.cli.training import Train
 from autodropout.cli.zoo import Zoo
 from autodropout.errors import (
     AutoDropoutError,
@@ -45,6 +46,7 @@ _COMMANDS: dict[str, tuple[type[Command], str]] = {
     "search": (Search, "Search the dropout policy for a task."),
     "resume": (Resume, "Go on with a search after any stop."),
     "compare": (Compare, "Compare a policy with tuned baselines."),
+    "train": (Train, "Train a task's model once with a policy."),
     "benchmark": (Benchmark, "Compare searchers without training anything."),
     "zoo": (Zoo, "The policies that come with the package."),
     "show": (Show, "Draw a policy's patterns."),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from autodropout.data.drawing import SPLIT_SEED, few_labels
 from autodropout.data.images import ImageData, chosen
+from autodropout.data.photographs import PhotographData
 from autodropout.data.source import ImageSource
 from autodropout.data.splits import Splits
 from autodropout.errors import UsageError
@@ -66,6 +67,10 @@ class FewLabelled:
     def load(self, folder: str | None) -> ImageData:
         """Return the images, split, and those without labels."""
         data = self.source.load(folder)
+        if isinstance(data, PhotographData):
+            raise UsageError(
+                "photographs show few labels by themselves: set train_per_class and unlabelled of Photographs"
+            )
         train, validation = data.splits.train, data.splits.validation
         drawn = few_labels(train.labels.numpy(), self.num_labels, self.num_validation, self.seed)
         if self.num_validation:

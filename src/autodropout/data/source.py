@@ -1,15 +1,18 @@
 """Where a task's images come from: which set, how it is split, and what to do where it is missing."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from autodropout.data.images import ImageData
+
+if TYPE_CHECKING:
+    from autodropout.data.photographs import PhotographData
 
 ELSEWHERE = "meanwhile the tasks digits and pydoc-lm need no download (autodropout tasks lists all)"
 """What else can be run at once; the end of every sentence about missing images."""
 
 
 class ImageSource(Protocol):
-    """A data set of images that fits into memory: a frozen dataclass that says how it is split."""
+    """A data set of images: a frozen dataclass that says how it is split."""
 
     @property
     def num_classes(self) -> int:
@@ -39,8 +42,10 @@ class ImageSource(Protocol):
         """
         ...
 
-    def load(self, folder: str | None) -> ImageData:
-        """Return the images, split; a second call in one process returns the first one's.
+    def load(self, folder: str | None) -> "ImageData | PhotographData":
+        """Return the images, or their names where they are too many for memory, split.
+
+        A second call in one process returns what the first one did.
 
         Args:
             folder: Folder of data sets; None for what the variable ``AUTODROPOUT_DATA`` says, or ``data``.

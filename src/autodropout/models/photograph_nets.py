@@ -8,7 +8,7 @@ from torch import nn
 from autodropout.errors import MissingError, UsageError
 
 _RESNET_BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
-_RESNET_CHANNELS = (64, 128, 256, 512)
+_LEAST_WIDTH = 64  # channels of a ResNet's narrowest layers
 
 # Of EfficientNet-B0: expansion, kernel, stride, channels in and out, layers (Tan and Le 2019, Table 1).
 _STAGES = (
@@ -50,23 +50,16 @@ def resnet(depth: int, multiplier: float = 1.0, num_classes: int = 1000, channel
     """
     if depth not in _RESNET_BLOCKS:
         raise UsageError(f"a ResNet has depth {depth!r}; expected one of {sorted(_RESNET_BLOCKS)}")
-    widths = tuple(round(width * multiplier) for width in _RESNET_CHANNELS)
-    if widths[0] < 1:
+    if round(_LEAST_WIDTH * multiplier) < 1:
         raise UsageError(f"multiplier is {multiplier!r}; expected at least one channel in every layer")
     try:
         from timm.models.resnet import BasicBlock, Bottleneck, ResNet
     except ImportError as error:
         raise MissingError("this ResNet is timm's; install it with: pip install timm") from error
     block: Any = BasicBlock if depth == 18 else Bottleneck
-    net: nn.Module = ResNet(
-        block,
-        _RESNET_BLOCKS[depth],
-        num_classes=num_classes,
-        in_chans=channels,
-        channels=widths,
-    )
-    if widths[0] != _RESNET_CHANNELS[0]:
-        _narrow_stem(net, widths[0])
+    net: nn.Module = ResNet(block, _RESNET_BLOCKS[depth], num_classes=num_classes, in_chans=channels)
+    if multiplier != 1.0:
+        _narrow(net, multiplier)
     return net
 
 
@@ -103,17 +96,26 @@ def efficientnet(
     return net
 
 
-def _narrow_stem(net: Any, width: int) -> None:
-    """Give the stem of timm's ResNet another width than its fixed 64, and draw the first weights again."""
-    first = net.layer1[0]
-    net.conv1 = _widened(net.conv1, net.conv1.in_channels, width)
-    net.bn1 = nn.BatchNorm2d(width)
-    first.conv1 = _widened(first.conv1, width, first.conv1.out_channels)
-    if first.downsample is not None:
-        first.downsample[0] = _widened(first.downsample[0], width, first.downsample[0].out_channels)
+def _narrow(net: Any, multiplier: float) -> None:
+    """Multiply the channels of every layer of timm's ResNet, whose stem has a fixed width otherwise."""
+    for name, layer in list(net.named_modules()):
+        parent, _, last = name.rpartition(".")
+        narrow = _narrowed(layer, multiplier, first=layer is net.conv1)
+        if narrow is not None:
+            setattr(net.get_submodule(parent), last, narrow)
+    net.num_features = net.head_hidden_size = net.fc.in_features
     net.init_weights()
 
 
-def _widened(conv: nn.Conv2d, inputs: int, outputs: int) -> nn.Conv2d:
-    size, stride, padding = conv.kernel_size, conv.stride, conv.padding
-    return nn.Conv2d(inputs, outputs, size, stride, padding, bias=False)  # type: ignore[arg-type]
+def _narrowed(layer: nn.Module, multiplier: float, *, first: bool) -> nn.Module | None:
+    match layer:
+        case nn.Conv2d():
+            inputs = layer.in_channels if first else round(layer.in_channels * multiplier)
+            outputs = round(layer.out_channels * multiplier)
+            size, stride, padding = layer.kernel_size, layer.stride, layer.padding
+            return nn.Conv2d(inputs, outputs, size, stride, padding, bias=False)  # type: ignore[arg-type]
+        case nn.BatchNorm2d():
+            return nn.BatchNorm2d(round(layer.num_features * multiplier))
+        case nn.Linear():
+            return nn.Linear(round(layer.in_features * multiplier), layer.out_features)
+    return None

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from autodropout.errors import UsageError
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.space import Space
+from autodropout.tasks.saving import Saving
 
 Prepare = Callable[[nn.Module], object]
 """Changes a fresh model before it is trained, such as by putting dropout on its sites."""
@@ -170,4 +171,17 @@ class Task(Protocol):
 
         ``budget`` is the fraction of the optimiser steps, in (0, 1], over which the schedule runs.
         """
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A task whose trainings can keep a checkpoint."""
+
+    def keeping(self, saving: Saving) -> Self:
+        """Return the task with trainings that keep a checkpoint there and go on from it."""
+        ...
+
+    def shortened(self, budget: float) -> Self:
+        """Return the task with this fraction of the steps, in (0, 1]; the whole schedule runs over them."""
         ...

@@ -28,7 +28,7 @@ _HIGH = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _LOW = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 
 
-def image_baselines(block_size: int) -> tuple[Baseline, ...]:
+def image_baselines(block_size: int, *, units: bool = True) -> tuple[Baseline, ...]:
     """Return the known kinds of dropout for an image network.
 
     - ``dropout`` and ``spatial-dropout`` act on all sites at one rate.
@@ -37,12 +37,15 @@ def image_baselines(block_size: int) -> tuple[Baseline, ...]:
       with depth; the strength is the last block's (Huang et al. 2016).
     - ``drop-path`` drops residual branches, one coin per image, at one rate for all blocks, which rises
       linearly over training (Larsson et al. 2017; the schedule is that of Zoph et al. 2018).
-    - ``augmented-dropout`` and ``adaptive-dropout`` are those of the other two papers (``unit_baselines``).
+    - with ``units``: ``augmented-dropout`` and ``adaptive-dropout`` are those of the other two papers
+      (``unit_baselines``).
 
     Args:
         block_size: Side of DropBlock's blocks in pixels, the same everywhere as in its paper.
+        units: With the methods that must know what reads a site (augmented dropout) or how relevance flows
+            (adaptive dropout); neither is known of EfficientNet.
     """
-    return (
+    known = (
         Baseline(name="dropout", strengths=_HIGH, put=OnSites(kind=Dropout)),
         Baseline(name="spatial-dropout", strengths=_LOW, put=OnSites(kind=SpatialDropout)),
         Baseline(
@@ -52,9 +55,11 @@ def image_baselines(block_size: int) -> tuple[Baseline, ...]:
         ),
         Baseline(name="stochastic-depth", strengths=_HIGH, put=OnBranches(mode="batch", linear=True)),
         Baseline(name="drop-path", strengths=_HIGH, put=OnBranches(mode="row", ramped=True)),
-        augmented_baseline(_HIGH),
-        adaptive_baseline(_LOW, on_branches, whole=True, method="lrp"),
     )
+    if not units:
+        return known
+    adaptive = adaptive_baseline(_LOW, on_branches, whole=True, method="lrp")
+    return (*known, augmented_baseline(_HIGH), adaptive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

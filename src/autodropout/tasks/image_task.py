@@ -1,16 +1,19 @@
-"""An image task: a set of images in memory, a network, a recipe; reward = validation accuracy."""
+"""An image task: a set of images, a network, a recipe; reward = validation accuracy."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autodropout.applying import apply, space_for
 from autodropout.conv_space import ConvSpace
 from autodropout.data.augmentation.chain import Chained, Change
 from autodropout.data.images import ImageData
+from autodropout.data.photographs import Files, PhotographData
+from autodropout.data.reading import middle_crops
 from autodropout.data.source import ImageSource
 from autodropout.data.splits import Examples
 from autodropout.errors import AutoDropoutError, DataError, UsageError
@@ -23,13 +26,19 @@ from autodropout.tasks.image_recipe import ImageRecipe
 from autodropout.tasks.image_training import Scoring, train_images
 from autodropout.tasks.methods.batchwise import Batchwise, batchwise
 from autodropout.tasks.networks import Network
+from autodropout.tasks.photograph_batches import PhotographBatches
 from autodropout.tasks.saving import Saving
 from autodropout.tasks.uda.batches import UdaBatches, Unlabelled
+
+Data = ImageData | PhotographData
+Batches = ImageBatches | PhotographBatches
+
+_AT_A_TIME = 250  # photographs that are scored together
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTask:
-    """Image classification on images that fit into memory, supervised, or with few labels by UDA.
+    """Image classification, supervised, or with few labels by UDA.
 
     The paper's experiment and its small sibling are both of this class and differ in numbers. Test figures
     are recorded only.
@@ -46,6 +55,7 @@ class ImageTask:
         unlabelled: What is learned from the images without labels of a source that has some, by the recipe's
             ``step_loss``; None where all labels are known.
         data: Folder of data sets; None for the one that the variable ``AUTODROPOUT_DATA`` names.
+        saving: Where a training keeps its checkpoint; None keeps none.
     """
 
     name: str
@@ -58,6 +68,7 @@ class ImageTask:
     baselines: tuple[Baseline, ...]
     unlabelled: Unlabelled | None = None
     data: str | None = None
+    saving: Saving | None = None
 
     @property
     def key(self) -> str:
@@ -99,7 +110,7 @@ class ImageTask:
         """Return the task with this fraction of the steps, in (0, 1]; the whole schedule runs over them."""
         return replace(self, recipe=replace(self.recipe, steps=shortened(self.recipe.steps, budget)))
 
-    def train(self, prepare: Prepare, seed: int, saving: Saving | None = None) -> Result:
+    def train(self, prepare: Prepare, seed: int) -> Result:
         """Train one network and return its validation accuracy, the test's beside it.
 
         Weights, batches and masks follow from the seed; the order of the batches, what changes them and the
@@ -109,10 +120,14 @@ class ImageTask:
         torch.manual_seed(seed)
         net = self.model()
         asked = batchwise(prepare(net))
-        return train_images(net, self.batches(data, asked, seed), scoring(data), self.recipe, saving)
+        return train_images(net, self.batches(data, asked, seed), scoring(data), self.recipe, self.saving)
 
-    def batches(self, data: ImageData, asked: Batchwise, seed: int) -> ImageBatches | UdaBatches:
-        """Return what the network is trained on, in memory of the device that trains.
+    def keeping(self, saving: Saving) -> Self:
+        """Return the task with trainings that keep a checkpoint there and go on from it."""
+        return replace(self, saving=saving)
+
+    def batches(self, data: Data, asked: Batchwise, seed: int) -> Batches | UdaBatches:
+        """Return what the network is trained on.
 
         Args:
             data: What the source loads.
@@ -128,14 +143,20 @@ class ImageTask:
             stored=(*asked.images, *_given(self.recipe.augment)),
             mixing=(*_given(self.recipe.mix), *asked.mixing),
         )
-        labelled = self._of(data.splits.train, self.recipe.batch_size, seed, changes)
+        train = data.train if isinstance(data, PhotographData) else data.splits.train
+        labelled = self._of(train, self.recipe.batch_size, seed, changes)
         return labelled if self.unlabelled is None else self._with_more(labelled, data, changes)
 
-    def _of(self, part: Examples, batch_size: int, seed: int, change: Change) -> ImageBatches:
-        there = on_device(part, self.recipe.torch_device())
+    def _of(self, part: Examples | Files, batch_size: int, seed: int, change: Change) -> Batches:
+        device = self.recipe.torch_device()
+        if isinstance(part, Files):
+            return PhotographBatches(
+                files=part, batch_size=batch_size, seed=seed, change=change, device=device
+            )
+        there = on_device(part, device)
         return ImageBatches(examples=there, batch_size=batch_size, seed=seed, change=change)
 
-    def _with_more(self, labelled: ImageBatches, data: ImageData, changes: Changes) -> UdaBatches:
+    def _with_more(self, labelled: Batches, data: Data, changes: Changes) -> UdaBatches:
         more = self.unlabelled
         if more is None or data.unlabelled is None:
             raise UsageError("the images all have labels; use a source with few of them (FewLabelled)")
@@ -159,15 +180,20 @@ def _given(change: Change | None) -> tuple[Change, ...]:
     return () if change is None else (change,)
 
 
-def scoring(data: ImageData) -> Scoring:
+def scoring(data: Data) -> Scoring:
     """Return what a classifier of these images is scored on."""
+    parts = data if isinstance(data, PhotographData) else data.splits
     return Scoring(
-        validation=partial(in_order, data.splits.validation),
-        test=partial(in_order, data.splits.test),
+        validation=partial(_in_order, parts.validation),
+        test=partial(_in_order, parts.test),
         mean=data.mean,
         deviation=data.deviation,
         num_classes=data.num_classes,
     )
+
+
+def _in_order(part: Examples | Files) -> Iterator[tuple[Tensor, Tensor]]:
+    return middle_crops(part, _AT_A_TIME) if isinstance(part, Files) else in_order(part)
 
 
 @lru_cache(maxsize=64)

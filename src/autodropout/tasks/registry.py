@@ -9,6 +9,7 @@ from typing import Any
 from autodropout.errors import UsageError
 from autodropout.tasks.base import Task
 from autodropout.tasks.digits import Digits
+from autodropout.tasks.imagenet import IMAGENET_TASKS
 from autodropout.tasks.images import IMAGE_TASKS
 from autodropout.tasks.ptb_small import PtbSmall
 from autodropout.tasks.pydoc_lm import PydocLm
@@ -26,6 +27,7 @@ _ALL: tuple[Task, ...] = (
     WikiText2Small(),
     *XL_TASKS,
     *TRANSLATION_TASKS,
+    *IMAGENET_TASKS,
 )
 
 TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in _ALL})

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -91,7 +92,8 @@ class Saving:
                 "directory; the earlier one, if any, is whole"
             ) from error
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink()
 
     def read(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> Saved | None:
         """Put the state that was kept back into model, optimiser and random generators.

@@ -1,0 +1,195 @@
+"""The rows "cifar10-small" and "mnist-small" of docs/image_tasks.md: a search, then its policy against all.
+
+    python experiments/images.py [--tasks cifar10-small,mnist-small] [--seeds 10] [--trials 128]
+
+For each task: a search of 128 trials with its confirmation (32 trainings), then a comparison of its policy
+with every tuned baseline and with the best of as many random policies, some 800 trainings together. One of
+cifar10-small takes half a minute of one core, of mnist-small a quarter of one. It may be stopped at any
+moment; the same command goes on. What is found goes to results/TASK/.
+
+    python experiments/images.py --where runs/images/cifar10-small/best.json
+
+instead trains that policy at other places (the paper's ablation), and random policies once behind norms and
+once behind convolutions, where the paper found training unstable, and counts those that diverge:
+results/TASK/where.json.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from autodropout.applying import apply
+from autodropout.cli import main
+from autodropout.comparison import Comparison, compare
+from autodropout.engine.provenance import command as command_line
+from autodropout.engine.provenance import machine, versions
+from autodropout.policy import Policy
+from autodropout.result import Result
+from autodropout.tasks.image_task import ImageTask
+from autodropout.tasks.registry import task_named
+from autodropout.tasks.relocation import BehindConvolutions, relocated
+
+RESULTS = Path(__file__).parents[1] / "results"
+OUT = Path("runs/images")
+TASKS = ("cifar10-small", "mnist-small")
+FILES = ("best.json", "compare/comparison.json", "compare/comparison.md")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much to spend.
+
+    Attributes:
+        trials: Of the search, and of the random search beside it.
+        seeds: Of the comparison.
+        workers: Processes, one thread each.
+        data: Folder of data sets; None for the environment's.
+        executor: Where trainings elsewhere run: in processes, or one by one in this one.
+    """
+
+    trials: int = 128
+    seeds: int = 10
+    workers: int = 2
+    data: str | None = None
+    executor: Literal["local", "inline"] = "local"
+
+
+def commands(task: str, out: Path, size: Size) -> tuple[list[str], list[str]]:
+    """Return the arguments of both commands for a task; the random arm has as many trials as the search."""
+    data = [] if size.data is None else ["--data", size.data]
+    common = [*data, "--workers", str(size.workers)]
+    search = ["search", task, "--out", str(out), "--trials", str(size.trials), *common]
+    compared = ["compare", task, "--policy", str(out / "best.json"), "--seeds", str(size.seeds)]
+    return search, [*compared, "--random-trials", str(size.trials), *common]
+
+
+def run(
+    tasks: Sequence[str], out: Path, size: Size, results: Path, command: Callable[[Sequence[str]], int] = main
+) -> int:
+    """Run all commands, copy what they found, and return the exit code of the first that failed, or 0.
+
+    Args:
+        tasks: Names.
+        out: Directory of the searches, a subdirectory for each task.
+        size: How much to spend.
+        results: Directory of the committed figures.
+        command: Runs a command line.
+    """
+    for task in tasks:
+        for arguments in commands(task, out / task, size):
+            if code := command(arguments):
+                return code
+        (results / task).mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            shutil.copyfile(out / task / name, results / task / Path(name).name)
+    return 0
+
+
+def elsewhere(task: ImageTask, policy: Policy, out: Path, size: Size) -> Comparison:
+    """Compare the policy with none and with its patterns at other sites, on the same seeds."""
+    model = task.model()
+    moved = relocated(policy, model, task.space().sites)
+    arms: dict[str, Policy | None] = {"none": None, "found": policy, **moved}
+    return compare(
+        task.evaluate,
+        arms,
+        seeds=size.seeds,
+        baselines=["found"],
+        workers=size.workers,
+        executor=size.executor,
+        out=out / "relocated",
+        floor=task.floor,
+        task=task.key,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Random:
+    """Trains a random policy behind norms or behind convolutions.
+
+    Attributes:
+        task: The task.
+        behind: ``"norms"`` or ``"convolutions"``.
+    """
+
+    task: ImageTask
+    behind: str
+
+    def __call__(self, seed: int) -> Result:
+        """Train the policy that this seed draws; whether it diverged is a test figure, 1 or 0."""
+        space = self.task.space()
+        policy = space.decode(space.sample(random.Random(seed)))
+        prepare = (
+            BehindConvolutions(policy) if self.behind == "convolutions" else partial(apply, policy=policy)
+        )
+        result = self.task.train(prepare, seed)
+        diverged = not math.isfinite(result.reward)
+        reward = self.task.floor if diverged else result.reward
+        return Result(
+            reward=reward, metrics=result.metrics, test={"diverged": float(diverged), "reward": reward}
+        )
+
+
+def divergence(task: ImageTask, out: Path, size: Size) -> Comparison:
+    """Train the same random policies at both places; as many as the search has trials."""
+    arms = {behind: Random(task=task, behind=behind) for behind in ("norms", "convolutions")}
+    return compare(
+        task.evaluate,
+        arms,
+        seeds=size.trials,
+        baselines=["norms"],
+        figure="diverged",
+        higher_is_better=False,
+        workers=size.workers,
+        executor=size.executor,
+        out=out / "diverged",
+        floor=1.0,
+        task=task.key,
+    )
+
+
+def where(task: ImageTask, policy: Policy, out: Path, size: Size) -> Mapping[str, object]:
+    """Return both comparisons, with what made them."""
+    moved, diverged = elsewhere(task, policy, out, size), divergence(task, out, size)
+    print(moved, diverged, sep="\n\n")
+    origin = {"command": command_line(), "versions": versions(), "machine": machine(), "size": asdict(size)}
+    found = {"relocated": json.loads(moved.to_json()), "diverged": json.loads(diverged.to_json())}
+    return origin | found
+
+
+def started(given: argparse.Namespace) -> int:
+    """Do what the command line asks for."""
+    data = None if given.data is None else str(Path(given.data).absolute())
+    size = Size(trials=given.trials, seeds=given.seeds, workers=given.workers, data=data)
+    names = given.tasks.split(",")
+    if given.where is None:
+        return run(names, given.out, size, given.results)
+    task = task_named(names[0], None if data is None else Path(data))
+    assert isinstance(task, ImageTask)
+    document = where(task, Policy.load(given.where), given.out / names[0] / "where", size)
+    place = given.results / names[0]
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "where.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf8")
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--tasks", default=",".join(TASKS), help="names, with commas between")
+    parser.add_argument("--trials", type=int, default=128, help="policies of each search")
+    parser.add_argument("--seeds", type=int, default=10, help="seeds of each comparison")
+    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--out", type=Path, default=OUT, help="directory of the searches")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the figures")
+    parser.add_argument("--data", default=os.environ.get("AUTODROPOUT_DATA"), help="folder of data sets")
+    parser.add_argument("--where", type=Path, help="a policy: train it elsewhere, on the first task")
+    sys.exit(started(parser.parse_args()))

@@ -1,0 +1,79 @@
+import json
+
+import pytest
+from safetensors.torch import load_file
+
+from autodropout.cli import main
+from autodropout.pattern import ConvPattern
+from autodropout.policy import Policy
+from autodropout.tasks import registry
+from stripes import POLICY, TASK
+
+
+@pytest.fixture
+def stripes(monkeypatch, tmp_path):
+    monkeypatch.setattr(registry, "TASKS", {"stripes": TASK})
+    monkeypatch.chdir(tmp_path)
+    POLICY.save("mine.json")
+    return tmp_path
+
+
+def failed(capsys, code, *arguments):
+    assert main(list(arguments)) == code
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def test_a_training_keeps_weights_and_result(stripes, capsys):
+    assert main(["train", "stripes", "--policy", "mine.json", "--out", "x", "--seed", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "if it is stopped, go on with: " in out
+    assert "train stripes --policy mine.json --out x --seed 3" in out
+    found = json.loads((stripes / "x" / "result.json").read_text())
+    expected = TASK.evaluate(POLICY, 3)
+    assert found["result"]["reward"] == expected.reward
+    assert found["result"]["test"] == dict(expected.test)
+    assert found["policy"] == POLICY.key
+    assert found["command"] == "autodropout train stripes --policy mine.json --out x --seed 3"
+    assert Policy.load(stripes / "x" / "policy.json") == POLICY
+    TASK.model().load_state_dict(load_file(stripes / "x" / "weights.safetensors"))
+
+
+def test_the_same_command_shows_a_complete_training_again(stripes, capsys):
+    command = ["train", "stripes", "--out", "x", "--json"]
+    assert main(command) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert main(command) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert first["result"]["curve"] == again["result"]["curve"]
+    assert first["result"]["test"] == again["result"]["test"]
+
+
+def test_another_training_in_that_directory_is_refused(stripes, capsys):
+    assert main(["train", "stripes", "--out", "x", "--budget", "0.5"]) == 0
+    line = failed(capsys, 2, "train", "stripes", "--out", "x", "--seed", "1")
+    assert "x holds the checkpoint of another training: task stripes, policy" in line
+    assert "seed 0, budget 0.5; this one is" in line
+
+
+def test_a_policy_moves_between_tasks(stripes, capsys):
+    assert main(["train", "stripes", "--policy", "mine.json", "--found-on", "stripes", "--out", "x"]) == 0
+    assert Policy.load(stripes / "x" / "policy.json") == POLICY
+
+
+def test_a_policy_for_another_model_is_refused_before_anything_runs(stripes, capsys):
+    Policy({"layer1.0.bn1": ConvPattern(height=1, width=1)}).save("other.json")
+    assert "layer1.0.bn1" in failed(capsys, 2, "train", "stripes", "--policy", "other.json", "--out", "x")
+    assert not (stripes / "x").exists()
+
+
+def test_a_task_that_keeps_no_checkpoint(toy, capsys):
+    assert main(["train", "toy", "--out", "x"]) == 0
+    assert "the task toy keeps no checkpoint and no weights" in capsys.readouterr().out
+    toy.lacking = "fetch it"
+    assert "fetch it" in failed(capsys, 2, "train", "toy", "--out", "y")
+
+
+def test_only_image_tasks_share_policies(toy, capsys):
+    line = failed(capsys, 2, "train", "toy", "--found-on", "toy", "--out", "x")
+    assert "a policy cannot be moved from toy to toy; --found-on is for image tasks" in line

@@ -1,0 +1,166 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from autodropout.data import photographs, reading
+from autodropout.data.files import VARIABLE
+from autodropout.data.photographs import Photographs
+from autodropout.data.reading import middle_crops, random_crops
+from autodropout.errors import DataError
+from autodropout.tasks.image_batches import Changes
+from autodropout.tasks.photograph_batches import PhotographBatches
+
+Image = pytest.importorskip("PIL.Image", reason="photographs are read by Pillow")
+pytest.importorskip("torchvision", reason="photographs are cropped by torchvision")
+FEW = Photographs(folder="few", classes=2, train_per_class=3, validation_per_class=2, side=16)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Eight photographs to train and two for the test in each of two classes."""
+    random = np.random.RandomState(0)
+    for part, count in (("train", 8), ("val", 2)):
+        for name in ("bee", "ant"):
+            place = tmp_path / "few" / part / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.randint(0, 256, (24, 40, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{name}_{number}.png")
+    yield tmp_path
+    photographs._load.cache_clear()
+
+
+def names(files):
+    return [f"{path.parent.name}/{path.name}" for path in files.paths]
+
+
+def test_classes_are_in_the_order_of_the_alphabet_and_the_parts_share_nothing(folder):
+    data = FEW.load(str(folder))
+    assert (len(data.train), len(data.validation), len(data.test)) == (6, 4, 4)
+    assert data.train.labels == (0, 0, 0, 1, 1, 1)
+    assert all(
+        name.startswith("ant") == (label == 0)
+        for name, label in zip(names(data.train), data.train.labels, strict=True)
+    )
+    assert not set(names(data.train)) & set(names(data.validation))
+    assert all("val" in path.parts for path in data.test.paths)
+
+
+def test_a_smaller_draw_is_within_a_larger_and_validation_is_the_same(folder):
+    """As the paper's 80,000 images are within its 10%."""
+    search, tenth, whole = (
+        Photographs(folder="few", classes=2, train_per_class=count, validation_per_class=2, side=16).load(
+            str(folder)
+        )
+        for count in (3, 5, None)
+    )
+    assert set(names(search.train)) < set(names(tenth.train)) < set(names(whole.train))
+    assert len(whole.train) == 12
+    assert names(search.validation) == names(tenth.validation) == names(whole.validation)
+
+
+def test_all_others_are_there_without_labels(folder):
+    data = Photographs(
+        folder="few", classes=2, train_per_class=3, validation_per_class=2, side=16, unlabelled=True
+    ).load(str(folder))
+    assert len(data.unlabelled) == 12
+    assert set(names(data.train)) < set(names(data.unlabelled))
+    assert not set(names(data.unlabelled)) & set(names(data.validation))
+    assert FEW.load(str(folder)).unlabelled is None
+
+
+def test_the_draw_depends_on_names_and_seed_alone(folder, tmp_path):
+    first = names(FEW.load(str(folder)).train)
+    photographs._load.cache_clear()
+    for path in (folder / "few" / "train" / "ant").iterdir():
+        path.touch()
+    assert names(FEW.load(str(folder)).train) == first
+    FEW.write_split(str(folder), tmp_path / "split.txt")
+    lines = (tmp_path / "split.txt").read_text().splitlines()
+    assert lines[: len(first)] == [f"train {name}" for name in first]
+    assert len(lines) == 10
+
+
+def test_the_papers_numbers():
+    assert Photographs(train_per_class=80).train_per_class * 1000 == 80_000
+    assert Photographs().validation_per_class * 1000 == 5000
+
+
+def test_missing_half_unpacked_and_wrong_folders(folder, tmp_path):
+    with pytest.raises(
+        DataError, match=re.escape(f"there are no photographs at {tmp_path}/imagenet/train")
+    ) as caught:
+        Photographs().check(str(tmp_path))
+    assert VARIABLE in str(caught.value)
+    assert str(caught.value).endswith("(autodropout tasks lists all)")
+    with pytest.raises(
+        DataError, match=r"few/train has 2 folders of classes; expected 3: is it the right folder"
+    ):
+        Photographs(folder="few", classes=3).check(str(folder))
+    with pytest.raises(
+        DataError, match=r"ant has 8 images; expected at least 11, 2 of them for validation; was it"
+    ):
+        Photographs(folder="few", classes=2, train_per_class=9, validation_per_class=2).load(str(folder))
+    (folder / "few" / "val" / "bee").rename(folder / "few" / "val" / "wasp")
+    with pytest.raises(DataError, match=r"few has other classes in train/ than in val/"):
+        FEW.load(str(folder))
+
+
+def test_crops_are_functions_of_their_seed(folder):
+    files = FEW.load(str(folder)).train
+    state = torch.get_rng_state()
+    (first, labels), (again, _) = (next(random_crops(files, [[(0, 5), (4, 6)]])) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert first.shape == (2, 3, 16, 16)
+    assert first.dtype == torch.uint8
+    assert labels.tolist() == [0, 1]
+    assert torch.equal(first, again)
+    other, _ = next(random_crops(files, [[(0, 7), (4, 6)]]))
+    assert not torch.equal(first[0], other[0])
+    assert torch.equal(first[1], other[1])
+
+
+def test_worker_processes_make_the_same_crops(folder, monkeypatch):
+    files = FEW.load(str(folder)).train
+    wanted = [[(0, 5), (4, 6)], [(1, 1)]]
+    alone = list(random_crops(files, wanted))
+    monkeypatch.setattr(reading, "num_readers", lambda: 2)
+    for (images, labels), (theirs, others) in zip(alone, random_crops(files, wanted), strict=True):
+        assert torch.equal(images, theirs)
+        assert torch.equal(labels, others)
+
+
+def test_all_in_order_from_the_middle(folder):
+    files = FEW.load(str(folder)).test
+    parts = list(middle_crops(files, 3))
+    assert [len(images) for images, _ in parts] == [3, 1]
+    assert torch.cat([labels for _, labels in parts]).tolist() == list(files.labels)
+    images = torch.cat([images for images, _ in parts])
+    assert images.shape == (4, 3, 16, 16)
+    assert torch.equal(images, torch.cat([images for images, _ in middle_crops(files, 4)]))
+
+
+def test_batches_begin_at_any_step(folder):
+    data = FEW.load(str(folder))
+    batches = PhotographBatches(
+        files=data.train,
+        batch_size=2,
+        seed=3,
+        change=Changes(mean=data.mean, deviation=data.deviation),
+        device=torch.device("cpu"),
+    )
+    whole = iter(batches)
+    drawn = [next(whole) for _ in range(5)]
+    images, labels = next(batches.starting_at(4))
+    assert torch.equal(drawn[4][0], images)
+    assert torch.equal(drawn[4][1], labels)
+    assert images.dtype == torch.float32
+
+
+def test_a_damaged_photograph_is_named(folder):
+    path = FEW.load(str(folder)).train.paths[0]
+    path.write_bytes(b"half")
+    with pytest.raises(DataError, match=re.escape(f"{path} cannot be read as a picture")):
+        next(random_crops(FEW.load(str(folder)).train, [[(0, 1)]]))
