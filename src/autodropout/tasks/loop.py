@@ -133,6 +133,8 @@ class Loop:
             return 0
         self.curve, self.loss = list(saved.curve), saved.loss
         self.before = self.saved_at = saved.seconds
+        for handle, state in zip(self.adaptive, saved.adaptive, strict=True):
+            handle.load_state_dict(state)
         self.total.fill_(saved.total)
         self.since, self.finite, self.stopped = saved.since, saved.finite, saved.stopped
         return saved.steps
@@ -155,5 +157,6 @@ class Loop:
                 finite=self.finite,
                 stopped=self.stopped,
                 seconds=self.seconds,
+                adaptive=tuple(handle.state_dict() for handle in self.adaptive),
             ),
         )

@@ -33,6 +33,7 @@ class Saved:
         finite: Whether the loss has stayed finite.
         stopped: Whether it was stopped early.
         seconds: Time spent.
+        adaptive: State of each adaptive dropout on the model, in the order in which they were applied.
     """
 
     steps: int
@@ -43,6 +44,7 @@ class Saved:
     finite: bool
     stopped: bool
     seconds: float
+    adaptive: tuple[dict[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +141,9 @@ class Saving:
             )
         curve = header.pop("curve")
         assert isinstance(curve, list)
-        return Saved(curve=tuple(curve), **header)  # type: ignore[arg-type]
+        adaptive = header.pop("adaptive", [])
+        assert isinstance(adaptive, list)
+        return Saved(curve=tuple(curve), adaptive=tuple(adaptive), **header)  # type: ignore[arg-type]
 
 
 def saved_weights(folder: Path) -> dict[str, Tensor]:

@@ -1,0 +1,45 @@
+"""Adaptive dropout in a training that is killed and goes on."""
+
+import pytest
+import torch
+from torch import nn
+
+from autodropout.adapting import Refreshing, adaptive_dropout
+from autodropout.tasks.fit import FitSettings, fit
+from autodropout.tasks.saving import Saving
+
+
+def batches():
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(12):
+        yield torch.randn(16, 6, generator=generator), torch.randint(3, (16,), generator=generator)
+
+
+def trained(saving=None, killed_after=None):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    adaptive = adaptive_dropout(net, "0", 0.3, refreshing=Refreshing(every=5))
+
+    def measure(model):
+        measured.append(model)
+        if len(measured) == killed_after:
+            raise KeyboardInterrupt
+        return 0.0
+
+    measured = []
+    settings = FitSettings(steps=12, measure=measure, measurements=4, saving=saving)
+    optimiser = torch.optim.SGD(net.parameters(), 0.1, 0.9)
+    with torch.random.fork_rng():
+        fit(net, optimiser, lambda _: 1.0, batches(), settings)
+    return net[0].weight.detach().clone(), adaptive.state_dict()
+
+
+def test_a_killed_training_goes_on_with_its_rates(tmp_path):
+    weights, state = trained()
+    assert state["calls"] == 12
+    saving = Saving(folder=tmp_path, identity="x", every=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        trained(saving, killed_after=3)
+    again, resumed = trained(saving)
+    assert torch.equal(again, weights)
+    assert resumed == state
