@@ -1,0 +1,75 @@
+"""UDA on photographs: the labels contain the search's, the pool is everything but validation, it trains."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from autodropout import Policy
+from autodropout.data import photographs
+from autodropout.data.augmentation import Flips
+from autodropout.data.photographs import Photographs
+from autodropout.tasks.methods.batchwise import Batchwise
+from autodropout.tasks.registry import TASKS
+from autodropout.tasks.uda.batches import Unlabelled
+from autodropout.tasks.uda.objective import Uda
+from tasks_of_noise import task
+
+Image = pytest.importorskip("PIL.Image", reason="photographs are read by Pillow")
+pytest.importorskip("torchvision", reason="photographs are cropped by torchvision")
+FEW = Photographs(
+    folder="few", classes=2, train_per_class=3, validation_per_class=2, side=16, unlabelled=True
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    random = np.random.RandomState(0)
+    for part, count in (("train", 8), ("val", 2)):
+        for name in ("ant", "bee"):
+            place = tmp_path / "few" / part / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = random.randint(0, 256, (20, 24, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{name}_{number}.png")
+    yield str(tmp_path)
+    photographs._load.cache_clear()
+
+
+def uda(folder):
+    made = task(Unlabelled(batch_size=4), source=FEW, steps=2, batch_size=3, augment=Flips(), step_loss=Uda())
+    return replace(made, data=folder)
+
+
+def test_the_papers_labels_contain_the_images_of_its_search():
+    search, tenth = TASKS["imagenet-resnet50-half"].source, TASKS["imagenet10-uda"].source
+    assert search.train_per_class < tenth.train_per_class
+    assert (search.seed, search.validation_per_class) == (tenth.seed, tenth.validation_per_class)
+    assert tenth.unlabelled
+
+
+def test_the_pool_is_everything_but_validation(folder):
+    data = FEW.load(folder)
+    assert set(data.train.paths) < set(data.unlabelled.paths)
+    assert not set(data.validation.paths) & set(data.unlabelled.paths)
+    assert len(data.unlabelled) == 12
+
+
+def test_batches_are_pairs_of_one_crop_and_any_step_stands_by_itself(folder):
+    made = uda(folder).batches(FEW.load(folder), Batchwise(), 0)
+    begun = made.starting_at(0)
+    _, (images, labels, plain, augmented) = next(begun), next(begun)
+    assert images.shape == (3, 3, 16, 16)
+    assert labels.shape == (3,)
+    assert plain.shape == augmented.shape == (4, 3, 16, 16)
+    again = next(made.starting_at(1))
+    assert all(
+        torch.equal(one, other) for one, other in zip(again, (images, labels, plain, augmented), strict=True)
+    )
+
+
+def test_it_trains(folder):
+    result = uda(folder).evaluate(Policy({}), 0)
+    assert 0.0 <= result.reward <= 1.0
+    assert result.test.keys() == {"accuracy"}
