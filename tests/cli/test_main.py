@@ -13,6 +13,7 @@ from autodropout.errors import (
     ApplyError,
     DataError,
     LedgerError,
+    MissingError,
     PatternError,
     ShapeError,
     SiteError,
@@ -189,6 +190,25 @@ def test_tasks_as_a_table(capsys, toy):
     assert "16 decisions, about 10^" in text
     assert "about 0.01 s a trial; a search is 8 trials and 4 to confirm the best" in text
     assert "nothing: fetch it with: fetch toy" in text
+
+
+def test_tasks_that_take_days_are_listed_without_a_space(capsys, toy, monkeypatch):
+    monkeypatch.setattr(type(toy), "seconds", 2 * 86_400.0)
+    monkeypatch.setattr(toy, "space", lambda: pytest.fail("it was built"))
+    assert main(["tasks"]) == 0
+    text = capsys.readouterr().out
+    assert "counts sites" in text
+    assert "decisions" not in text
+
+
+def test_tasks_whose_library_is_not_installed_are_listed(capsys, toy, monkeypatch):
+    def space():
+        raise MissingError("install it")
+
+    monkeypatch.setattr(toy, "space", space)
+    assert main(["tasks", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["decisions"], found["policies_log10"]) == (None, None)
 
 
 def test_tasks_as_json(capsys, toy):

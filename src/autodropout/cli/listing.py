@@ -12,10 +12,13 @@ from rich.text import Text
 
 from autodropout.cli.command import Command
 from autodropout.cli.terminal import console
+from autodropout.errors import MissingError
 
 if TYPE_CHECKING:
     from autodropout.space import Space
     from autodropout.tasks.base import Task
+
+_A_DAY = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +52,12 @@ class Tasks(Command):
 
 
 def _facts(task: "Task") -> dict[str, object]:
-    space, budget, missing = task.space(), task.budget, task.missing()
+    space, budget, missing = _space(task), task.budget, task.missing()
     return {
         "name": task.name,
         "summary": task.summary,
-        "decisions": len(space),
-        "policies_log10": round(math.log10(_num_policies(space)), 1),
+        "decisions": None if space is None else len(space),
+        "policies_log10": None if space is None else round(math.log10(_num_policies(space)), 1),
         "seconds_per_trial": task.seconds,
         "default_trials": budget.trials,
         "default_confirmations": budget.confirm_top * budget.confirm_seeds,
@@ -62,6 +65,16 @@ def _facts(task: "Task") -> dict[str, object]:
         "ready": missing is None,
         "missing": missing,
     }
+
+
+def _space(task: "Task") -> "Space | None":
+    """Return a task's space; None where building it takes long, or its network's library is not installed."""
+    if task.seconds >= _A_DAY:  # it is there to be trained with a policy that was found on its proxy
+        return None
+    try:
+        return task.space()
+    except MissingError:
+        return None
 
 
 def _num_policies(space: "Space") -> int:
@@ -76,8 +89,9 @@ def _table(facts: list[dict[str, object]]) -> Table:
     table = Table.grid(padding=(0, 3, 0, 0))
     for fact in facts:
         table.add_row(Text(str(fact["name"]), style="bold"), "what", str(fact["summary"]))
-        size = f"{fact['decisions']} decisions, about 10^{fact['policies_log10']:.0f} policies"
-        table.add_row("", "size", size)
+        if fact["decisions"] is not None:
+            size = f"{fact['decisions']} decisions, about 10^{fact['policies_log10']:.0f} policies"
+            table.add_row("", "size", size)
         trials = f"{fact['default_trials']} trials and {fact['default_confirmations']} to confirm the best"
         table.add_row("", "cost", f"about {fact['seconds_per_trial']:g} s a trial; a search is {trials}")
         table.add_row("", "data", f"{fact['data']}: {fact['missing'] or 'ready'}")
