@@ -12,6 +12,7 @@ from autodropout.applying import apply
 from autodropout.errors import ApplyError, ShapeError, UsageError
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
+from autodropout.site import Site
 from tiny_transformers import TINY, stream, text, transformers, without_dropout
 
 UNITS = TokenPattern(size=1, stride=0, rate=0.4)
@@ -224,3 +225,31 @@ def test_nothing_follows_what_was_removed():
     applied.remove()
     with pytest.raises(ApplyError, match="removed"):
         applied.follow()
+
+
+class Stack(nn.Module):
+    """A stack of one's own, which counts tokens of 0 as padding."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(9, 4)
+        self.end = nn.Identity()
+
+    def autodropout_sites(self):
+        return [Site(name="end", layout="NTC")]
+
+    def autodropout_tokens(self, ids, scale=1.0):
+        return {"input_ids": ids, "attention_mask": ids != 0}
+
+    def forward(self, ids, scale=1.0):
+        return self.end(self.embedding(ids) * scale)
+
+
+def test_a_stack_of_ones_own_says_which_tokens_it_takes():
+    ids = torch.tensor([[1, 5, 6, 2], [1, 7, 2, 0]])
+    for protect, expected in (((), ids != 0), ((1, 2), ids > 2)):
+        stack = Stack()
+        apply(stack, Policy({"end": GONE})).follow(protect=protect)
+        assert torch.equal(~stack(ids, scale=2.0).any(-1), expected)
+        inside = nn.Sequential(copy.deepcopy(stack))
+        assert torch.equal(~inside(ids).any(-1), expected)

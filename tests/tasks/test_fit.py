@@ -10,7 +10,7 @@ from autodropout.applying import Applied, apply
 from autodropout.errors import UsageError
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
-from autodropout.tasks.fit import FitSettings, cosine, fit, shortened, warmed_up
+from autodropout.tasks.fit import FitSettings, cosine, fit, inverse_sqrt, shortened, warmed_up
 
 
 def net(seed: int = 0) -> nn.Sequential:
@@ -237,6 +237,16 @@ def test_schedules():
     warm = warmed_up(cosine, 0.2)
     assert [warm(p) for p in (0.0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0])
     assert [warmed_up(cosine, 0.0)(p) for p in (0.0, 0.3)] == [cosine(p) for p in (0.0, 0.3)]
+
+
+def test_the_inverse_root_is_vaswanis_learning_rate():
+    """Eq. 3: width^-0.5 * min(step^-0.5, step * warmup^-1.5), over its value where the warm-up ends."""
+    steps, warmup = 1000, 40
+    schedule = inverse_sqrt(warmup / steps)
+    for step in (1, 10, 39, 40, 41, 400, 1000):
+        theirs = min(step**-0.5, step * warmup**-1.5) / warmup**-0.5
+        assert schedule(step / steps) == pytest.approx(theirs)
+    assert schedule(0.0) == 0.0
 
 
 def test_an_endless_stream_of_batches_will_do():

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from autodropout.adapting import Adaptive
 from autodropout.applied import Applied
 from autodropout.applying import apply
 from autodropout.baselines import Dropout, on_sites
@@ -15,6 +16,7 @@ from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.tasks import translation_recipe
 from autodropout.tasks.r_drop import RDrop, agreement
+from autodropout.tasks.translation_baselines import translation_baselines
 from autodropout.tasks.translation_corpus import CorpusSettings, TranslationCorpus
 from autodropout.tasks.translation_loss import TranslationLoss, summed_loss
 from autodropout.tasks.translation_recipe import TranslationRecipe
@@ -196,6 +198,30 @@ def test_the_optimiser_is_adam_under_the_schedule(monkeypatch):
     assert [falling(p) for p in (0.1, 0.2, 0.8)] == pytest.approx([0.5, 1.0, 0.5])
     assert cosine(0.2) == 1.0
     assert cosine(0.6) == pytest.approx(0.5)
+
+
+def test_adaptive_dropout_is_shown_source_and_target(monkeypatch):
+    shown = []
+
+    def observe(adaptive, inputs, targets):
+        shown.append((inputs, targets))
+        return real(adaptive, inputs, targets)
+
+    real = Adaptive.observe
+    monkeypatch.setattr(Adaptive, "observe", observe)
+    (baseline,) = [one for one in translation_baselines() if one.name == "adaptive-dropout"]
+    handles = []
+    replace(RECIPE, steps=2, measurements=1, beams=1).train(
+        corpus(), lambda net: handles.append(baseline.at(0.3)(net)), 1
+    )
+    assert len(shown) == 2
+    for (source, before), labels in shown:
+        assert (before[:, 0] == BEGIN).all()
+        assert torch.equal(before[:, 1:], labels[:, :-1])
+        assert len(source) == len(labels)
+    for layer in handles[0].layers.values():
+        assert layer.rates.mean().item() == pytest.approx(0.3, abs=1e-4)
+        assert layer.rates.std() > 0
 
 
 def test_what_diverges_has_no_reward_and_is_not_translated(monkeypatch):

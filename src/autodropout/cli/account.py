@@ -104,6 +104,7 @@ class Account:
         plain = {
             "schema": SCHEMA,
             "task": self.task,
+            "summary": self.summary,
             "command": self.command,
             "versions": versions(),
             "machine": machine(),

@@ -170,13 +170,13 @@ WMT14_EN_FR = TranslationTask(
 
 MULTI30K_DE_EN = TranslationTask(
     name="multi30k-de-en",
-    text="5,000 captions of Multi30k, German to English, small Transformer",
+    text="2,000 captions of Multi30k, German to English, small Transformer",
     needs="Multi30k, 2 MiB: multi30k/{train,val,test_2016_flickr}.{de,en}.gz below AUTODROPOUT_DATA",
-    seconds=75.0,
+    seconds=90.0,
     files=MULTI30K,
     recipe=TranslationRecipe(
         size=TransformerSize(layers=1, width=96, heads=4, hidden=192),
-        corpus=CorpusSettings(subwords=SubwordSettings(size=1000), num_train=5000, longest=100),
+        corpus=CorpusSettings(subwords=SubwordSettings(size=1000), num_train=2000, longest=100),
         steps=800,
         batch_tokens=1000,
         learning_rate=4e-3,
