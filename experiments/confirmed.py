@@ -3,7 +3,7 @@
     AUTODROPOUT_DATA=... python experiments/confirmed.py
 
 Reads the studies that experiments/landscape.py made. Each baseline's strength is tuned on validation data,
-eight strengths on two seeds. The arms: no dropout; the baselines; the single role that did best of 200 set
+eight strengths on two seeds. The arms: no dropout; the baselines; the single role that did best of 245 set
 by hand, and the best of them on the residual stream; the best policy of every search. All are trained on the
 same ten fresh seeds; what counts is the held-out perplexity. Writes confirmed.json and confirmed.md into
 results/TASK. About 230 trainings of six seconds of one core; it may be stopped at any moment, and the same
@@ -39,6 +39,7 @@ TASKS = {task.name: task for task in (PtbSmall(), PydocLm())}
 BASELINES = ("dropout", "variational-dropout", "word-dropout", "residual-words")
 SEARCHERS = ("random", "reinforce", "evolution")
 REPEATS = (1, 2, 3)
+HANDS = ("hand", "hand-strong")
 RESIDUAL = "role:residual"
 _TUNED_ON = 2
 
@@ -58,23 +59,25 @@ class How:
     executor: ExecutorName = "local"
 
 
-def by_hand(study: Study) -> dict[str, Policy]:
+def by_hand(studies: Sequence[Study]) -> dict[str, Policy]:
     """Return the single role that was confirmed as best, and the best setting of the residual stream.
 
     Args:
-        study: The settings of single roles.
+        studies: The settings of single roles.
 
     Raises:
-        UsageError: The study is not finished.
+        UsageError: A study is not finished.
     """
-    _check_finished(study)
+    for study in studies:
+        _check_finished(study)
     residual = [
         (trial.result.reward, trial.policy)
+        for study in studies
         for trial in study.trials
         if trial.kind == "search" and trial.result is not None and set(trial.policy.sites) == {RESIDUAL}
     ]
-    best = study.confirmed[0].policy
-    return {"one role": best, "residual": max(residual, key=lambda pair: pair[0])[1]}
+    best = max((study.confirmed[0] for study in studies), key=lambda confirmed: confirmed.reward)
+    return {"one role": best.policy, "residual": max(residual, key=lambda pair: pair[0])[1]}
 
 
 def found(studies: Path) -> dict[str, Policy]:
@@ -129,7 +132,7 @@ def run(
     Raises:
         UsageError: A study is missing or not finished.
     """
-    policies = by_hand(Study.open(studies / "hand")) | found(studies)
+    policies = by_hand([Study.open(studies / name) for name in HANDS]) | found(studies)
     known = {baseline.name: baseline for baseline in task.baselines}
     best = [tuned(task, known[name], out / "tune" / name, how) for name in BASELINES]
     arms: dict[str, Arm] = {"none": None}
@@ -202,7 +205,7 @@ def written(
         f"# What the searches on {task.name} found",
         "",
         "`python experiments/confirmed.py`. Three searches of each kind, 128 trials and 32 to confirm; "
-        "*one role* and *residual* are the best of 200 settings of single roles by hand.",
+        "*one role* and *residual* are the best of 245 settings of single roles by hand.",
         "",
         comparison.to_markdown(),
         "## Searchers",

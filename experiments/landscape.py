@@ -2,9 +2,9 @@
 
     AUTODROPOUT_DATA=... python experiments/landscape.py --workers 2
 
-200 settings of single roles, the best eight of them on four more seeds; 240 policies from the starting bias;
+245 settings of single roles, the best of them on four more seeds; 240 policies from the starting bias;
 three searches of 128 trials each by chance, by REINFORCE and by evolution, which end as a user's search ends;
-then two more seeds for a tenth of all: about 2,200 trainings of five seconds of one core. It may be stopped
+then two more seeds for a tenth of all: about 2,200 trainings of six seconds of one core. It may be stopped
 at any moment; the same command goes on, and --parts runs some parts only. Each part is a study of its own in
 results/TASK/studies, so that autodropout report and export read it, too.
 """
@@ -34,48 +34,6 @@ from autodropout.token_space import TokenSpace
 
 RESULTS = Path(__file__).parents[1] / "results"
 TASKS = {task.name: task for task in (PtbSmall(), PydocLm())}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One study of the landscape.
-
-    Attributes:
-        name: Of its directory.
-        searcher: Word for who searches.
-        trials: Search trials.
-        seed: Of the study; parts of one seed train on the same seeds.
-        confirm: How it ends; None does not confirm.
-    """
-
-    name: str
-    searcher: str
-    trials: int
-    seed: int
-    confirm: Confirmation | None = None
-
-
-def _searches(searcher: str) -> tuple[Part, ...]:
-    return tuple(
-        Part(name=f"{searcher}-{seed}", searcher=searcher, trials=128, seed=seed, confirm=Confirmation())
-        for seed in (1, 2, 3)
-    )
-
-
-HAND, REPEATS = "hand", "repeats"
-PARTS = (
-    Part(name="random-biased", searcher="random-biased", trials=240, seed=0),
-    *_searches("random"),
-    *_searches("reinforce"),
-    *_searches("evolution"),
-)
-"""What is searched, between what is set by hand and the repeats."""
-
-WAYS = ((1, False, False), (1, False, True), (4, True, False), (4, True, True), ("whole", True, False))
-"""Size, share_t and share_c of what is swept by hand: units, words, blocks, spans, whole sequences."""
-
-EVERY = 10
-SEEDS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +77,53 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One study of the landscape.
+
+    Attributes:
+        name: Of its directory.
+        searcher: Word for who searches, or what is tried.
+        trials: Search trials.
+        seed: Of the study; parts of one seed train on the same seeds.
+        confirm: How it ends; None does not confirm.
+        space: What is searched; None for the task's space.
+    """
+
+    name: str
+    searcher: str | Listed
+    trials: int
+    seed: int
+    confirm: Confirmation | None = None
+    space: TokenSpace | None = None
+
+
+def _searches(searcher: str) -> tuple[Part, ...]:
+    return tuple(
+        Part(name=f"{searcher}-{seed}", searcher=searcher, trials=128, seed=seed, confirm=Confirmation())
+        for seed in (1, 2, 3)
+    )
+
+
+HAND, STRONG, REPEATS = "hand", "hand-strong", "repeats"
+PARTS = (
+    Part(name="random-biased", searcher="random-biased", trials=240, seed=0),
+    *_searches("random"),
+    *_searches("reinforce"),
+    *_searches("evolution"),
+)
+"""What is searched, between what is set by hand and the repeats."""
+
+STRONGER = TokenSpace(sites=("softmax", "value", "output"), rates=(0.6, 0.7, 0.8))
+"""Roles that bear more than the standard space has: a single role is to be seen at its best."""
+
+WAYS = ((1, False, False), (1, False, True), (4, True, False), (4, True, True), ("whole", True, False))
+"""Size, share_t and share_c of what is swept by hand: units, words, blocks, spans, whole sequences."""
+
+EVERY = 10
+SEEDS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class How:
     """How to run the trials.
 
@@ -153,26 +158,25 @@ def run(
     """
     if missing := task.missing():
         raise DataError(missing)
-    hand = by_hand(task.space())
-    every = {HAND: Part(name=HAND, searcher=HAND, trials=hand.batch, seed=0, confirm=Confirmation())}
-    every |= {part.name: part for part in parts}
+    every = {part.name: part for part in (_by_hand(HAND, task.space()), _by_hand(STRONG, STRONGER), *parts)}
     studies = []
     for name in every if only is None else [name for name in every if name in only]:
-        studies.append(_study(task, out, how, every[name], hand if name == HAND else None))
+        studies.append(_study(task, out, how, every[name]))
         if not studies[-1].finished:  # somebody asked it to stop
             return studies
     if only is not None and REPEATS not in only:
         return studies
     listed = Listed(name=REPEATS, listed=tuple(_tenth(out, list(every)) * SEEDS))
-    part = Part(name=REPEATS, searcher=REPEATS, trials=listed.batch, seed=4)
-    return [*studies, _study(task, out, how, part, listed)]
+    part = Part(name=REPEATS, searcher=listed, trials=listed.batch, seed=4)
+    return [*studies, _study(task, out, how, part)]
 
 
 def _tenth(out: Path, names: Sequence[str]) -> list[tuple[int, ...]]:
-    """Return what every tenth trial of the parts tried."""
+    """Return what every tenth trial of the parts in the task's space tried."""
     ran = [Study(out / name) for name in names if (out / name).is_dir()]
     if left := [name for name in names if name not in {study.out.name for study in ran if study.finished}]:
         raise UsageError(f"the repeats are of all other parts; {', '.join(left)} must be finished first")
+    ran = [study for study in ran if study.out.name != STRONG]
     tokens = [trial.tokens for study in ran for trial in _searched(study) if trial.result is not None]
     return tokens[::EVERY]
 
@@ -181,7 +185,12 @@ def _searched(study: Study) -> list[Trial]:
     return [trial for trial in study.trials if trial.kind == "search"]
 
 
-def by_hand(space: TokenSpace) -> Listed:
+def _by_hand(name: str, space: TokenSpace) -> Part:
+    listed = by_hand(name, space)
+    return Part(name=name, searcher=listed, trials=listed.batch, seed=0, confirm=Confirmation(), space=space)
+
+
+def by_hand(name: str, space: TokenSpace) -> Listed:
     """Return no dropout at all, and single roles with every rate and five ways to share coins."""
     alone = [
         Policy({key: TokenPattern(size=size, share_t=share_t, share_c=share_c, rate=rate)})
@@ -189,17 +198,17 @@ def by_hand(space: TokenSpace) -> Listed:
         for size, share_t, share_c in WAYS
         for rate in choices[-1].values
     ]
-    return Listed(name="hand", listed=tuple(space.encode(policy) for policy in (Policy({}), *alone)))
+    return Listed(name=name, listed=tuple(space.encode(policy) for policy in (Policy({}), *alone)))
 
 
-def _study(task: PtbSmall | PydocLm, parent: Path, how: How, part: Part, listed: Listed | None) -> Study:
+def _study(task: PtbSmall | PydocLm, parent: Path, how: How, part: Part) -> Study:
     out = parent / part.name
     with Watch(Console(highlight=False), f"{task.name}: {part.trials} trials in {out}") as watch:
         return search(
             task.evaluate,
-            task.space(),
+            part.space or task.space(),
             trials=part.trials,
-            searcher=listed or part.searcher,
+            searcher=part.searcher,
             workers=how.workers,
             executor=how.executor,
             out=out,
@@ -215,7 +224,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", choices=TASKS, default="ptb-small", help="what is trained")
     parser.add_argument("--out", type=Path, help="directory of the studies")
-    names = [HAND, *(part.name for part in PARTS), REPEATS]
+    names = [HAND, STRONG, *(part.name for part in PARTS), REPEATS]
     parser.add_argument("--parts", nargs="+", choices=names, help="run these only")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     given = parser.parse_args()

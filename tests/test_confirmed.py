@@ -44,6 +44,7 @@ def studies(tmp_path_factory):
     hand = landscape.Listed(name="hand", listed=tuple(space.encode(policy) for policy in alone))
     for name, searcher, trials in (
         ("hand", hand, 3),
+        ("hand-strong", landscape.Listed(name="hand-strong", listed=hand.listed[:2]), 2),
         ("random-1", "random", 4),
         ("reinforce-1", "reinforce", 8),
     ):
@@ -79,12 +80,13 @@ def test_the_arms_are_what_was_tuned_set_by_hand_and_found(studies, tmp_path, mo
 
 
 def test_the_residual_arm_is_the_best_of_its_role(studies):
-    study = Study.open(studies / "hand")
-    policies = confirmed.by_hand(study)
-    rewards = {t.policy: t.result.reward for t in study.trials if t.kind == "search"}
-    alone = {p: r for p, r in rewards.items() if set(p.sites) == {"role:residual"}}
-    assert policies["residual"] == max(alone, key=alone.get)
-    assert policies["one role"] == study.confirmed[0].policy
+    hands = [Study.open(studies / name) for name in ("hand", "hand-strong")]
+    policies = confirmed.by_hand(hands)
+    trials = [trial for study in hands for trial in study.trials if trial.kind == "search"]
+    alone = [(t.result.reward, t.policy) for t in trials if set(t.policy.sites) == {"role:residual"}]
+    assert policies["residual"] == max(alone, key=lambda pair: pair[0])[1]
+    best = max((study.confirmed[0] for study in hands), key=lambda found: found.reward)
+    assert policies["one role"] == best.policy
 
 
 def test_searchers_are_compared_over_seeds_and_over_repeats():

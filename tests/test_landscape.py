@@ -30,21 +30,25 @@ def loaded():
 
 
 def test_there_are_enough_trials():
-    by_hand = landscape.by_hand(SHORT.space()).batch
+    by_hand = landscape.by_hand("hand", SHORT.space()).batch
     assert by_hand + sum(part.trials for part in landscape.PARTS) >= 1500
 
 
 def test_by_hand_are_all_ways_and_rates_of_every_single_role():
     space = SHORT.space()
-    listed = landscape.by_hand(space).listed
+    listed = landscape.by_hand("hand", space).listed
     assert len(listed) == len(set(listed)) == 1 + (6 * 6 + 4) * 5
     policies = [space.decode(tokens) for tokens in listed]
     assert sorted({len([p for p in policy.sites.values() if not p.off]) for policy in policies}) == [0, 1]
 
 
 def few_parts(monkeypatch):
-    few = landscape.Listed(name="hand", listed=landscape.by_hand(SHORT.space()).listed[:FEW])
-    monkeypatch.setattr(landscape, "by_hand", lambda space: few)
+    every = landscape.by_hand
+
+    def few(name, space):
+        return landscape.Listed(name=name, listed=every(name, space).listed[:FEW])
+
+    monkeypatch.setattr(landscape, "by_hand", few)
     return [
         landscape.Part(name=name, searcher=name, trials=trials, seed=1)
         for name, trials in (("random", 14), ("evolution", 8))
@@ -55,10 +59,10 @@ def test_it_runs_all_parts_repeats_a_tenth_and_goes_on_where_it_was(tmp_path, mo
     parts, inline = few_parts(monkeypatch), landscape.How(executor="inline")
     studies = landscape.run(SHORT, tmp_path, inline, parts)
     searched = [[trial for trial in study.trials if trial.kind == "search"] for study in studies]
-    assert list(map(len, searched)) == [3, 14, 8, 6]
-    assert [len(study.confirmed) for study in studies] == [3, 0, 0, 0]
-    originals = [trial for trials in searched[:3] for trial in trials][::10]
-    repeated = searched[3]
+    assert list(map(len, searched)) == [3, 3, 14, 8, 6]
+    assert [len(study.confirmed) for study in studies] == [3, 3, 0, 0, 0]
+    hand, _, random, evolution, repeated = searched
+    originals = [*hand, *random, *evolution][::10]
     assert [t.tokens for t in repeated] == [t.tokens for t in originals] * 2
     seeds = {(t.tokens, t.seed) for t in [*originals, *repeated]}
     assert len(seeds) == 9  # three policies, each on three seeds
@@ -73,7 +77,7 @@ def test_some_parts_only_and_the_repeats_last(tmp_path, monkeypatch):
     parts, inline = few_parts(monkeypatch), landscape.How(executor="inline")
     (study,) = landscape.run(SHORT, tmp_path, inline, parts, only=["random"])
     assert study.out.name == "random"
-    with pytest.raises(UsageError, match="hand, evolution must be finished first"):
+    with pytest.raises(UsageError, match="hand, hand-strong, evolution must be finished first"):
         landscape.run(SHORT, tmp_path, inline, parts, only=["repeats"])
 
 
