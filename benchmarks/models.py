@@ -5,8 +5,9 @@
 
 ``run`` appends one line per network to runs/models/ and goes on where it was stopped; a network whose process
 was killed under it is noted as such and left out from then on. One network of each family comes before the
-second of any, so that a run that was stopped has seen them all. ``--again`` tries once more what did not
-pass. ``page`` gathers the lines into results/models.json and writes docs/models.md from that.
+second of any, so that a run that was stopped has seen them all. Where there are no lines yet, it goes on from
+results/models.json; ``--anew`` does not. ``--again`` tries once more what did not pass. ``page`` gathers the
+lines into results/models.json and writes docs/models.md from that.
 """
 
 import os
@@ -33,6 +34,7 @@ from model_zoo import LIBRARIES, CannotRunError, build, family, names
 
 Line = Mapping[str, object]
 AGAIN = "again.jsonl"  # sorts behind the shards, so that its lines count
+BEFORE = "0-before.jsonl"  # sorts before them, so that theirs count
 ROOT = Path(__file__).parent.parent
 RUNS, RESULTS, PAGE = ROOT / "runs" / "models", ROOT / "results" / "models.json", ROOT / "docs" / "models.md"
 
@@ -67,6 +69,15 @@ def run_again(wanted: Container[tuple[str, str]], folder: Path, limit: int | Non
     missed = [line for line in gathered(folder) if "skipped" in line or line["failures"]]
     todo = [(str(line["library"]), str(line["name"])) for line in missed]
     examine([one for one in todo if one in wanted][:limit], folder / AGAIN)
+
+
+def go_on_from(results: Path, folder: Path) -> None:
+    """Begin with what an earlier run, perhaps on another machine, has left in results/models.json."""
+    if results.exists() and not any(folder.glob("*.jsonl")):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / BEFORE).open("w", encoding="utf8") as file:
+            for line in json.loads(results.read_text(encoding="utf8"))["models"]:
+                _write(file, line)
 
 
 def examine(todo: Sequence[tuple[str, str]], lines: Path) -> None:
@@ -148,6 +159,7 @@ def main() -> None:
     parser.add_argument("--match", default="*", help='glob of names, such as "resnet*"')
     parser.add_argument("--shard", default="0/1", help="I/N: every N-th network, from the I-th on")
     parser.add_argument("--limit", type=int, help="stop after so many networks")
+    parser.add_argument("--anew", action="store_true", help="leave out what results/models.json holds")
     parser.add_argument("--again", action="store_true", help="only those that were skipped or did not pass")
     chosen = parser.parse_args()
     if chosen.what == "page":
@@ -157,6 +169,8 @@ def main() -> None:
     libraries = (chosen.library,) if chosen.library else LIBRARIES
     every = [(library, name) for library in libraries for name in names(library, chosen.match)]
     warnings.simplefilter("ignore")
+    if not chosen.anew:
+        go_on_from(RESULTS, RUNS)
     if chosen.again:
         run_again(set(every), RUNS, chosen.limit)
     else:

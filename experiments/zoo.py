@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autodropout.baselines import points
+from autodropout.baselines import paper_transformer_finding, points
 from autodropout.conv_space import ConvSpace
 from autodropout.errors import UsageError
 from autodropout.pattern import ConvPattern
@@ -118,14 +118,24 @@ def words() -> list[Entry]:
     """Return policies after what papers say in words of some that they do not publish."""
     turned = ConvPattern(height=7, width=7, stride=7, repeat=2, rotate=30.0)
     upright = ConvPattern(height=2, width=2, stride=1)
-    card = Card(
+    resnet = Card(
         name="resnet50-first-and-last",
         kind="words",
         summary="Different patterns in the first and the last bottleneck only, turned in the first.",
         fits="torchvision's and timm's resnet50",
         source="AutoDropout (Pham and Le 2021), Qualitative analysis; sizes and angle are ours, unmeasured",
     )
-    return [(card, Policy({"layer1.0.bn3": turned, "layer4.2.bn3": upright}))]
+    transformer = Card(
+        name="transformer-variational-and-words",
+        kind="words",
+        summary="Variational dropout in the attention, word dropout behind the feed-forward, .1.",
+        fits=_TRANSFORMERS,
+        source="AutoDropout (Pham and Le 2021), Qualitative analysis; the rate is ours, unmeasured",
+    )
+    return [
+        (resnet, Policy({"layer1.0.bn3": turned, "layer4.2.bn3": upright})),
+        (transformer, paper_transformer_finding(0.1, 0.1)),
+    ]
 
 
 def found(origin: Found) -> Entry:

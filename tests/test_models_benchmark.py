@@ -194,3 +194,18 @@ def test_a_run_goes_on_where_it_was_stopped_and_notes_what_killed_it(tmp_path):
 def test_torch_is_seeded_per_network():
     one, other = (model_zoo.build("timm", "test_resnet").model for _ in range(2))
     assert torch.equal(one.fc.weight, other.fc.weight)
+
+
+def test_a_run_on_a_new_machine_goes_on_from_what_is_committed(tmp_path):
+    import models
+
+    folder = tmp_path / "runs"
+    models.go_on_from(RESULTS, folder)
+    kept = json.loads(RESULTS.read_text(encoding="utf8"))["models"]
+    assert models.gathered(folder) == sorted(kept, key=lambda line: str((line["library"], line["name"])))
+    assert len(kept) > 100
+    newer = {**kept[0], "failures": ["something new"]}
+    (folder / "0-of-1.jsonl").write_text(json.dumps(newer) + "\n", encoding="utf8")
+    models.go_on_from(RESULTS, folder)
+    assert newer in models.gathered(folder)
+    assert len(models.gathered(folder)) == len(kept)

@@ -24,7 +24,7 @@ SPEC = importlib.util.spec_from_file_location(
 semi = importlib.util.module_from_spec(SPEC)
 POLICY = Policy({"group1.0.bn1": ConvPattern(height=2, width=2)})
 SHORT = {"steps": 2, "augment": Chained((Flips(),))}
-FEW = task(Unlabelled(batch_size=4), step_loss=Uda(), **SHORT)
+FEW = task(Unlabelled(batch_size=4), objective=Uda(), **SHORT)
 ALONE = task(**SHORT)
 
 

@@ -257,8 +257,9 @@ def test_an_endless_stream_of_batches_will_do():
 def test_an_objective_takes_the_place_of_the_loss():
     plain, own, calls = net(), net(), []
 
-    def objective(model, inputs, targets):
-        calls.append((model is own, model.training))
+    def objective(model, batch, progress):
+        inputs, targets = batch
+        calls.append((model is own, model.training, progress))
         return F.cross_entropy(model(inputs), targets)
 
     figures = [
@@ -266,7 +267,7 @@ def test_an_objective_takes_the_place_of_the_loss():
         for model, chosen in ((plain, None), (own, objective))
     ]
     assert figures[0] == figures[1]
-    assert calls == [(True, True)] * 4
+    assert calls == [(True, True, step / 4) for step in range(4)]
     doubled = net()
     twice = FitSettings(steps=4, objective=lambda *args: 2 * objective(*args))
     assert fit(doubled, sgd(doubled), cosine, batches(4), twice).loss != figures[0]

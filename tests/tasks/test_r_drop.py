@@ -47,7 +47,7 @@ def test_agreement_is_the_mean_of_both_divergences():
 def test_it_is_one_pass_of_the_batch_twice():
     net = Net()
     torch.manual_seed(1)
-    found = language_model_objective(called, RDrop(weight=2.0))(net, TOKENS, LABELS)
+    found = language_model_objective(called, RDrop(weight=2.0))(net, (TOKENS, LABELS), 0.0)
     torch.manual_seed(1)
     logits = net(torch.cat([TOKENS, TOKENS]))
     assert not torch.equal(*logits.chunk(2))  # under two draws
@@ -58,9 +58,9 @@ def test_it_is_one_pass_of_the_batch_twice():
 
 def test_without_dropout_it_is_the_plain_loss():
     net = Net().eval()
-    plain = language_model_objective(called, None)(net, TOKENS, LABELS)
+    plain = language_model_objective(called, None)(net, (TOKENS, LABELS), 0.0)
     torch.testing.assert_close(plain, token_loss(net(TOKENS), LABELS))
-    torch.testing.assert_close(language_model_objective(called, None, 3.0)(net, TOKENS, LABELS), plain)
+    torch.testing.assert_close(language_model_objective(called, None, 3.0)(net, (TOKENS, LABELS), 0.0), plain)
 
 
 def test_what_was_prepared_has_the_word():
@@ -71,9 +71,9 @@ def test_what_was_prepared_has_the_word():
         return net(tokens)
 
     net = Net()
-    language_model_objective(seen, RDrop(weight=0.0), 1.0)(net, TOKENS, LABELS)
-    language_model_objective(seen, object(), 1.0)(net, TOKENS, LABELS)
-    language_model_objective(seen, object())(net, TOKENS, LABELS)
+    language_model_objective(seen, RDrop(weight=0.0), 1.0)(net, (TOKENS, LABELS), 0.0)
+    language_model_objective(seen, object(), 1.0)(net, (TOKENS, LABELS), 0.0)
+    language_model_objective(seen, object())(net, (TOKENS, LABELS), 0.0)
     assert calls == [2, 4, 2]
 
 
@@ -85,7 +85,7 @@ def test_it_makes_two_passes_agree():
         objective = language_model_objective(called, RDrop(weight=weight))
         for _ in range(60):
             optimiser.zero_grad()
-            objective(net, TOKENS, LABELS).backward()
+            objective(net, (TOKENS, LABELS), 0.0).backward()
             optimiser.step()
         agreed[weight] = agreement(net(TOKENS), net(TOKENS), LABELS).item()
     assert agreed[20.0] < agreed[0.0] / 2

@@ -130,11 +130,11 @@ def test_the_loss_is_smoothed_and_leaves_padding_out(smoothing):
                 total -= sum(p * float(log_p) for p, log_p in zip(spread, logits[row, place], strict=True))
                 count += 1
     loss = TranslationLoss(smoothing=smoothing)
-    assert loss(net, source, target).item() == pytest.approx(total / count)
+    assert loss(net, (source, target), 0.0).item() == pytest.approx(total / count)
     if not smoothing:
         assert summed_loss(net, source, target).item() == pytest.approx(total, rel=1e-5)
     wider = torch.nn.functional.pad(target, (0, 3)), torch.nn.functional.pad(source, (0, 2))
-    torch.testing.assert_close(loss(net, wider[1], wider[0]), loss(net, source, target))
+    torch.testing.assert_close(loss(net, (wider[1], wider[0]), 0.0), loss(net, (source, target), 0.0))
 
 
 def test_r_drop_adds_the_disagreement_of_two_passes():
@@ -143,11 +143,12 @@ def test_r_drop_adds_the_disagreement_of_two_passes():
     assert TranslationLoss.of(object(), 0.1) == TranslationLoss(smoothing=0.1)
     plain = TranslationLoss(smoothing=0.1)
     both = TranslationLoss.of(RDrop(weight=2.0), 0.1)
-    torch.testing.assert_close(both(net, source, target), plain(net, source, target))  # passes agree
+    alone = plain(net, (source, target), 0.0)
+    torch.testing.assert_close(both(net, (source, target), 0.0), alone)  # passes agree
     on_sites(net, ["encoder.embedded"], lambda _: Dropout(0.3))
     seen = []
     net.register_forward_hook(lambda module, args, output: seen.append(output))
-    loss = both(net, source, target)
+    loss = both(net, (source, target), 0.0)
     first, second = seen[0].chunk(2)
     labels = target[:, 1:].masked_fill(target[:, 1:] == 0, -100)
     term = agreement(first, second, labels)

@@ -13,7 +13,6 @@ from autodropout.tasks.batches import Batch, Seekable
 from autodropout.tasks.fit_settings import FitSettings as FitSettings
 from autodropout.tasks.fit_settings import Objective as Objective
 from autodropout.tasks.fit_settings import Schedule as Schedule
-from autodropout.tasks.fit_settings import StepLoss as StepLoss
 from autodropout.tasks.loop import Loop
 
 
@@ -60,7 +59,7 @@ def fit(
         model: Called with a batch's inputs. Moved to the device; left in eval mode.
         optimiser: Over the model's parameters.
         schedule: Factor on the learning rates.
-        batches: (inputs, targets), one pair per step; more tensors may follow for a ``step_loss``.
+        batches: (inputs, targets), one pair per step; more tensors may follow for an ``objective``.
         settings: Everything else.
 
     Raises:

@@ -13,10 +13,7 @@ from autodropout.tasks.saving import Saving
 Schedule = Callable[[float], float]
 """Progress of training, 0 at the first step and below 1, to a factor on every learning rate."""
 
-Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""(model, inputs, targets) to the scalar that a step minimises."""
-
-StepLoss = Callable[[nn.Module, Batch, float], Tensor]
+Objective = Callable[[nn.Module, Batch, float], Tensor]
 """(model, batch of any number of tensors, progress of training) to the scalar that a step minimises."""
 
 
@@ -29,10 +26,9 @@ class FitSettings:
         measure: Called with the model in eval mode and without gradients; its figures make the curve.
         measurements: Points on the curve, evenly spread, the last one after the last step.
         loss: (outputs, targets) to a scalar.
-        objective: Takes the place of ``loss`` and calls the model itself, such as with a memory, or twice;
-            None is loss(model(inputs), targets).
-        step_loss: Takes the place of both where a batch has more than inputs and targets, or the loss changes
-            over training.
+        objective: Takes the place of ``loss`` and calls the model itself: where that takes a memory or two
+            passes, a batch has more than inputs and targets, or the loss changes over training. None is
+            loss(model(inputs), targets).
         observed: What adaptive dropout is shown of a batch: what the model is called with, and the classes;
             None is inputs and targets.
         device: Where model and batches are put, such as ``"cpu"`` or ``"cuda:1"``.
@@ -51,7 +47,6 @@ class FitSettings:
     measurements: int = 1
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
     objective: Objective | None = None
-    step_loss: StepLoss | None = None
     observed: Callable[[Batch], tuple[object, Tensor]] | None = None
     device: str = "cpu"
     bf16: bool = False

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from autodropout.data.augmentation.chain import Change
 from autodropout.errors import DeviceError, UsageError
-from autodropout.tasks.fit import Schedule, StepLoss, cosine, warmed_up
+from autodropout.tasks.fit import Objective, Schedule, cosine, warmed_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class ImageRecipe:
         augment: Changes images as they are stored, such as flips and crops; None leaves them alone.
         mix: Changes scaled images and their labels, such as Mixup; None leaves them alone.
         loss: (logits, labels or soft targets) to a scalar.
-        step_loss: (model, batch, progress) to a scalar, in place of ``loss``; see ``FitSettings``.
+        objective: (model, batch, progress) to a scalar, in place of ``loss``; see ``FitSettings``.
         clip_norm: Largest norm of the gradient; None leaves it alone.
         measurements: Points on the curve of validation accuracy.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
@@ -55,7 +55,7 @@ class ImageRecipe:
     augment: Change | None = None
     mix: Change | None = None
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
-    step_loss: StepLoss | None = None
+    objective: Objective | None = None
     clip_norm: float | None = None
     measurements: int = 8
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -53,7 +53,7 @@ class ImageTask:
         budget: What a search spends by default.
         baselines: Known methods that a policy has to beat.
         unlabelled: What is learned from the images without labels of a source that has some, by the recipe's
-            ``step_loss``; None where all labels are known.
+            ``objective``; None where all labels are known.
         data: Folder of data sets; None for the one that the variable ``AUTODROPOUT_DATA`` names.
         saving: Where a training keeps its checkpoint; None keeps none.
     """

@@ -52,7 +52,7 @@ def train_images(
 
     Args:
         net: Untrained, with whatever dropout it is to have.
-        batches: Scaled images and targets; for a recipe with a ``step_loss``, what that expects.
+        batches: Scaled images and targets; for a recipe with an ``objective``, what that expects.
         scoring: What to score on.
         recipe: How to train.
         saving: Where to keep a checkpoint; None keeps none.
@@ -73,7 +73,7 @@ def train_images(
         measure=lambda trained: _score(trained, scoring.validation, scoring, device)["accuracy"],
         measurements=recipe.measurements,
         loss=recipe.loss,
-        step_loss=recipe.step_loss,
+        objective=recipe.objective,
         device=str(device),
         bf16=recipe.bf16 and fast,
         channels_last=recipe.channels_last and fast,

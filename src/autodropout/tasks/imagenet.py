@@ -88,7 +88,7 @@ _UDA = ImageTask(
         batch_size=64,
         learning_rate=0.025,
         weight_decay=1e-4,
-        step_loss=Uda(temperature=0.4, confidence=0.5, annealing="linear"),
+        objective=Uda(temperature=0.4, confidence=0.5, annealing="linear"),
     ),
     seconds=5.0 * 86_400.0,
     budget=_BUDGET,

@@ -92,11 +92,9 @@ class Loop:
 
     def _loss(self, batch: Batch, progress: float) -> Tensor:
         settings = self.settings
-        if settings.step_loss is not None:
-            return settings.step_loss(self.called, batch, progress)
-        inputs, targets = batch[:2]
         if settings.objective is not None:
-            return settings.objective(self.called, inputs, targets)
+            return settings.objective(self.called, batch, progress)
+        inputs, targets = batch[:2]
         return settings.loss(self.called(inputs), targets)
 
     def _placed(self, part: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodropout.errors import UsageError
+from autodropout.tasks.batches import Batch
 from autodropout.tasks.fit import Objective
 
 Forward = Callable[[nn.Module, Tensor], Tensor]
@@ -75,7 +76,8 @@ def language_model_objective(forward: Forward, prepared: object, weight: float =
     """
     alpha = prepared.weight if isinstance(prepared, RDrop) else weight
 
-    def objective(model: nn.Module, tokens: Tensor, labels: Tensor) -> Tensor:
+    def objective(model: nn.Module, batch: Batch, _progress: float) -> Tensor:
+        tokens, labels = batch
         if alpha == 0.0:
             return token_loss(forward(model, tokens), labels)
         logits = forward(model, torch.cat([tokens, tokens]))

@@ -30,14 +30,14 @@ class TranslationLoss:
         """Return the loss that the preparation of a network asks for: with R-Drop, or without."""
         return cls(smoothing=smoothing, weight=prepared.weight if isinstance(prepared, RDrop) else 0.0)
 
-    def __call__(self, net: nn.Module, source: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, net: nn.Module, batch: Batch, _progress: float) -> Tensor:
         """Return the loss of a batch.
 
         Args:
             net: Called with source and target.
-            source: int64, (N, S).
-            target: int64, (N, T + 1), between its ends.
+            batch: Source, int64, (N, S), and target, int64, (N, T + 1), between its ends.
         """
+        source, target = batch
         before, labels = target[:, :-1], _labels(target)
         if self.weight == 0.0:
             return self._mean(net(source, before), labels)

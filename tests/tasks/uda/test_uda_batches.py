@@ -17,7 +17,7 @@ from oracles import assert_share
 from tasks_of_noise import POOL, SIDE, SOURCE, Drawn, task
 
 pytest.importorskip("torchvision")
-UDA = task(Unlabelled(batch_size=10), augment=Chained((Flips(), Crops(padding=1))), step_loss=Uda())
+UDA = task(Unlabelled(batch_size=10), augment=Chained((Flips(), Crops(padding=1))), objective=Uda())
 DATA = SOURCE.load(None)
 
 
@@ -57,7 +57,7 @@ def test_each_batch_is_a_function_of_seed_and_step():
 
 
 def test_without_augmentation_both_are_the_pool_in_an_order_of_its_own():
-    still = task(Unlabelled(batch_size=20, augment=Chained(())), step_loss=Uda())
+    still = task(Unlabelled(batch_size=20, augment=Chained(())), objective=Uda())
     batches = first(still.batches(DATA, Batchwise(), 0), 3)
     assert_equal([batch[2:3] for batch in batches], [batch[3:] for batch in batches])
     seen = torch.cat([batch[2] for batch in batches])
@@ -68,7 +68,7 @@ def test_without_augmentation_both_are_the_pool_in_an_order_of_its_own():
 
 
 def test_augmented_images_are_those_of_rand_augment_before_flips_and_crops():
-    settings = {"step_loss": Uda(), "augment": None}
+    settings = {"objective": Uda(), "augment": None}
     augmented = task(Unlabelled(batch_size=10, augment=RandAugment(magnitude=20)), **settings)
     _, _, plain, changed = first(augmented.batches(DATA, Batchwise(), 0), 1)[0]
     same = (plain == changed).flatten(1).all(1)
@@ -80,7 +80,7 @@ def test_augmented_images_are_those_of_rand_augment_before_flips_and_crops():
 
 
 def test_each_step_is_flipped_afresh_and_the_two_of_an_image_apart():
-    flips = task(Unlabelled(batch_size=POOL, augment=Chained(())), step_loss=Uda(), augment=Flips())
+    flips = task(Unlabelled(batch_size=POOL, augment=Chained(())), objective=Uda(), augment=Flips())
     pool = set(map(str, map(rows, scaled(DATA.unlabelled.inputs, DATA.mean, DATA.deviation))))
     masks = [
         tuple(str(rows(image)) in pool for image in part)
@@ -113,7 +113,7 @@ def test_methods_that_mix_labels_are_refused_and_those_that_do_not_are_not():
 
 def test_a_source_that_knows_all_labels_is_refused():
     with pytest.raises(UsageError) as caught:
-        task(Unlabelled(batch_size=2), source=Drawn(), step_loss=Uda()).evaluate(Policy({}), 0)
+        task(Unlabelled(batch_size=2), source=Drawn(), objective=Uda()).evaluate(Policy({}), 0)
     assert str(caught.value) == "the images all have labels; use a source with few of them (FewLabelled)"
 
 

@@ -38,7 +38,7 @@ def folder(tmp_path):
 
 
 def uda(folder):
-    made = task(Unlabelled(batch_size=4), source=FEW, steps=2, batch_size=3, augment=Flips(), step_loss=Uda())
+    made = task(Unlabelled(batch_size=4), source=FEW, steps=2, batch_size=3, augment=Flips(), objective=Uda())
     return replace(made, data=folder)
 
 
