@@ -33,7 +33,7 @@ def loaded_policy(path: Path) -> Policy:
         UsageError: The file cannot be read.
         PatternError: It holds no policy.
     """
-    if not path.exists() and str(path) in zoo.names():
+    if str(path) in zoo.names() and not path.exists():
         return zoo.load(str(path))
     try:
         if path.is_dir():
