@@ -1,8 +1,8 @@
 """Release a landscape: its trials, their data card, and what they say of the space.
 
-    python experiments/release.py runs/landscape --name ptb-small
+    python experiments/release.py --name ptb-small
 
-Reads every study below the directory, whatever part it is. Writes NAME.jsonl, which comes with the package,
+Reads every study below results/NAME/studies, or another directory, whatever part it is. Writes NAME.jsonl, which comes with the package,
 into src/autodropout/benchmark/data; and trials.parquet, README.md (the card), surrogate.json, effects.json
 and effects.md into results/NAME. Some minutes on one core, nearly all for the comparison of regressors. The
 same studies and commit give the same bytes.
@@ -163,13 +163,12 @@ def _commit() -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "directory", type=Path, nargs="?", default=Path("runs/landscape"), help="of the studies"
-    )
+    parser.add_argument("directory", type=Path, nargs="?", help="of the studies")
     parser.add_argument("--name", choices=LICENCE, default="ptb-small", help="word for the landscape")
     given = parser.parse_args()
     try:
-        gathered = run(given.directory, given.name, commit=_commit())
+        directory = given.directory or RESULTS / given.name / "studies"
+        gathered = run(directory, given.name, commit=_commit())
     except AutoDropoutError as error:
         sys.exit(f"error: {error}")
     release = gathered.release
