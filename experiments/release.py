@@ -2,7 +2,7 @@
 
     python experiments/release.py --name ptb-small
 
-Reads every study below results/NAME/studies, or below another directory, whatever part it is. Writes NAME.jsonl,
+Reads every study below results/NAME/studies, or another directory, whatever part it is. Writes NAME.jsonl,
 which comes with the package, into src/autodropout/benchmark/data; and trials.parquet, README.md (the card),
 surrogate.json, effects.json and effects.md into results/NAME. Some minutes on one core, nearly all for the
 comparison of regressors. The same studies and commit give the same bytes.
