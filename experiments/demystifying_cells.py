@@ -31,7 +31,7 @@ from autodropout.models.network_in_network import NetworkInNetwork
 from autodropout.monte_carlo import mc
 from autodropout.result import Result
 from autodropout.tasks.batches import Batch, shuffled_batches
-from autodropout.tasks.fit import FitSettings, fit
+from autodropout.tasks.fit import FitSettings, Objective, fit
 from autodropout.tasks.image_batches import Changes, ImageBatches
 from autodropout.tasks.methods.distillation import Probabilities, distilling
 from autodropout.tasks.methods.expectation_linear import ExpectationLinear
@@ -181,15 +181,14 @@ class Curves:
         self._examples, self._device = test, device
         self._total, self._count = torch.zeros(()), 0
 
-    def watched(self, objective: ExpectationLinear | None) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+    def watched(self, objective: ExpectationLinear | None) -> Objective:
         """Return the objective that also adds up what it returns."""
 
-        def watch(net: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-            given = (
-                F.cross_entropy(net(inputs), targets)
-                if objective is None
-                else objective(net, inputs, targets)
-            )
+        def watch(net: nn.Module, batch: Batch, progress: float) -> Tensor:
+            if objective is None:
+                given = F.cross_entropy(net(batch[0]), batch[1])
+            else:
+                given = objective(net, batch, progress)
             self._total, self._count = self._total.to(given.device) + given.detach(), self._count + 1
             return given
 

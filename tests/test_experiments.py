@@ -59,7 +59,9 @@ def test_the_committed_comparison_is_that_of_the_experiment(committed):
     task = task_named("digits")
     assert committed["task"] == "digits"
     assert Policy.load(ROOT / "results/digits/best.json") == Policy.from_json(json.dumps(committed["policy"]))
-    assert {tuned["baseline"] for tuned in committed["tuning"]} == {b.name for b in task.baselines}
+    tuned = {one["baseline"] for one in committed["tuning"]}
+    later = {"augmented-dropout", "adaptive-dropout"}  # they came after this comparison was made
+    assert tuned == {b.name for b in task.baselines} - later
     assert committed["random"]["trials"] == task.budget.trials
     comparison = committed["comparison"]
     assert comparison["finished"]

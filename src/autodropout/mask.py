@@ -13,7 +13,7 @@ from torch import Tensor
 from autodropout.errors import PatternError, ShapeError
 from autodropout.noise import GeneratorNoise, Noise
 from autodropout.pattern import ConvPattern, TokenPattern
-from autodropout.tiling import in_tiles, placements
+from autodropout.tiling import in_both, placements
 
 MOST_PLACEMENTS = 2**31
 """Up to so many placements on a map, one whole number is drawn for both axes: row * columns + column."""
@@ -206,7 +206,7 @@ def conv_keep_at(pattern: ConvPattern, size: tuple[int, int], row_NC: Tensor, co
     Returns:
         Bool, True = kept, shape (N, C, H, W).
     """
-    dropped_NCP = in_tiles(pattern, size, 0, row_NC) & in_tiles(pattern, size, 1, column_NC)
+    dropped_NCP = in_both(pattern, size, row_NC, column_NC)
     return (~dropped_NCP).reshape(*row_NC.shape, *size)
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from autodropout import geometry
 from autodropout.geometry import Extent
@@ -70,10 +71,38 @@ def in_tiles(pattern: ConvPattern, size: tuple[int, int], which: int, index_NC: 
     """
     plane_KP = plane(pattern, size, which, index_NC.device)
     if plane_KP is not None:
-        rows = plane_KP.index_select(0, index_NC.flatten())
-        return rows.reshape(*index_NC.shape, plane_KP.shape[1]) != 0
+        return F.embedding(index_NC, plane_KP) != 0  # a table's rows by number, of any dtype
     sources = _sources(pattern, size, which, index_NC.device)
     return _covered(sources.table - (index_NC + sources.first).unsqueeze(-1), sources.axis)
+
+
+def in_both(pattern: ConvPattern, size: tuple[int, int], row_NC: Tensor, column_NC: Tensor) -> Tensor:
+    """Say which pixels' sources lie in a row and in a column of tiles: those that are dropped.
+
+    Both tables come from one call, because PyTorch 2.14 takes two constants of one function for the same.
+
+    Args:
+        pattern: A pattern that is not off.
+        size: (H, W), both at least 1.
+        row_NC: int64, number of the placement along rows.
+        column_NC: The same along columns.
+
+    Returns:
+        Bool, shape (N, C, H * W).
+    """
+    tables = _both_planes(pattern, size, row_NC.device)
+    if tables is None:
+        return in_tiles(pattern, size, 0, row_NC) & in_tiles(pattern, size, 1, column_NC)
+    row_KP, column_KP = tables
+    return (F.embedding(row_NC, row_KP) & F.embedding(column_NC, column_KP)) != 0
+
+
+@at_trace_time
+def _both_planes(
+    pattern: ConvPattern, size: tuple[int, int], device: torch.device
+) -> tuple[Tensor, Tensor] | None:
+    row_KP, column_KP = (plane(pattern, size, which, device) for which in (0, 1))
+    return None if row_KP is None or column_KP is None else (row_KP, column_KP)
 
 
 @at_trace_time

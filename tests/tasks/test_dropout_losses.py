@@ -51,7 +51,7 @@ def test_the_penalty_is_the_distance_from_evaluation():
     net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3)).double()
     x, y = torch.randn(5, 4).double(), torch.tensor([0, 1, 2, 0, 1])
     torch.manual_seed(1)
-    found = ExpectationLinear(weight=0.7)(net, x, y)
+    found = ExpectationLinear(weight=0.7)(net, (x, y), 0.0)
     assert net.training
     assert net[1].training
     torch.manual_seed(1)
@@ -61,7 +61,7 @@ def test_the_penalty_is_the_distance_from_evaluation():
     gradients = torch.autograd.grad(found, list(net.parameters()))
     assert all(gradient.abs().sum() > 0 for gradient in gradients)
     net[1].p = 0.0
-    plain = ExpectationLinear(weight=9.0)(net.train(), x, y)
+    plain = ExpectationLinear(weight=9.0)(net.train(), (x, y), 0.0)
     torch.testing.assert_close(plain, F.cross_entropy(net(x), y))
     with pytest.raises(UsageError, match=r"weight is -1\.0; expected at least 0"):
         ExpectationLinear(weight=-1.0)

@@ -1,12 +1,12 @@
 """Dropout distillation (Bulo, Porzi, Kontschieder 2016): a network without it learns from one with it."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodropout.errors import UsageError
 from autodropout.monte_carlo import mc
+from autodropout.tasks.batches import Batch
+from autodropout.tasks.fit_settings import Objective
 
 LEAST = 2
 """Fewest passes of ``mc``."""
@@ -29,7 +29,7 @@ class Probabilities(nn.Module):
         return probabilities
 
 
-def distilling(teacher: nn.Module, samples: int = LEAST) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+def distilling(teacher: nn.Module, samples: int = LEAST) -> Objective:
     """Return the objective of a student: the cross-entropy to the teacher's random predictions.
 
         E over x and masks of KL(p_teacher(. | x, mask) || p_student(. | x))
@@ -51,14 +51,15 @@ def distilling(teacher: nn.Module, samples: int = LEAST) -> Callable[[nn.Module,
     Example:
         >>> teacher = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 3))
         >>> student = nn.Linear(4, 3)
-        >>> distilling(teacher)(student, torch.randn(2, 4), torch.tensor([0, 1])).shape
+        >>> distilling(teacher)(student, (torch.randn(2, 4), torch.tensor([0, 1])), 0.0).shape
         torch.Size([])
     """
     if samples < LEAST:
         raise UsageError(f"samples is {samples!r}; expected at least {LEAST}")
     says = Probabilities(teacher)
 
-    def objective(student: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG001
+    def objective(student: nn.Module, batch: Batch, _progress: float) -> Tensor:
+        inputs = batch[0]
         return F.cross_entropy(student(inputs), mc(says, inputs, samples).mean)
 
     return objective

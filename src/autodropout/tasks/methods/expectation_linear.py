@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodropout.errors import UsageError
+from autodropout.tasks.batches import Batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ class ExpectationLinear:
 
     Example:
         >>> net = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 3))
-        >>> ExpectationLinear(weight=0.1)(net, torch.randn(2, 4), torch.tensor([0, 1])).shape
+        >>> ExpectationLinear(weight=0.1)(net, (torch.randn(2, 4), torch.tensor([0, 1])), 0.0).shape
         torch.Size([])
     """
 
@@ -36,8 +37,9 @@ class ExpectationLinear:
         if not self.weight >= 0.0:
             raise UsageError(f"weight is {self.weight!r}; expected at least 0")
 
-    def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    def __call__(self, model: nn.Module, batch: Batch, _progress: float) -> Tensor:
         """Return the loss of a batch; the model is in training mode before and after."""
+        inputs, targets = batch
         noisy: Tensor = model(inputs)
         modes = [(module, module.training) for module in model.modules()]
         model.eval()
