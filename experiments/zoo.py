@@ -73,7 +73,7 @@ FOUND = (
 
 
 def methods() -> list[Entry]:
-    """Return known methods as policies, at the strength of their papers."""
+    """Return known methods as policies, at usual strengths."""
     branches = ("role:output", "role:ffn")
     return [
         _method(
@@ -183,7 +183,7 @@ def page(entries: Sequence[Entry]) -> str:
         "policies, `ad.zoo.load(name)` returns one, `ad.zoo.card(name)` says where it comes from; "
         "`autodropout zoo` does so in the terminal, and every command that takes a policy's file takes a "
         "name, too. *Found* policies were better than the best tuned baseline on held-out data; *methods* "
-        "are known ones as policies, at the strength of their papers; *words* are after what a paper says in "
+        "are known ones as policies, at usual strengths; *words* are after what a paper says in "
         "words of a policy that was not published.",
     ]
     parts += [_section(card) for card, _ in sorted(entries, key=lambda entry: entry[0].name)]
