@@ -58,12 +58,12 @@ def _size(vocabulary: int, tokens: int, steps: int, **others: Any) -> LanguageMo
 
 
 SIZES: Mapping[str, LanguageModelRecipe] = {
-    "500 words, 9,000 tokens, 400 steps": _size(500, 9_000, 400),
-    "500 words, 12,000 tokens, 500 steps": _size(500, 12_000, 500),
-    "500 words, 12,000 tokens, 500 steps, width 64, 2 layers": _size(500, 12_000, 500, width=64, layers=2),
-    "500 words, 16,000 tokens, 600 steps": _size(500, 16_000, 600),
-    "1,000 words, 16,000 tokens, 500 steps": _size(1_000, 16_000, 500),
-    "1,000 words, 24,000 tokens, 800 steps": _size(1_000, 24_000, 800),
+    "500 words, 9,000 tokens, 400 steps, width 96": _size(500, 9_000, 400, width=96),
+    "500 words, 12,000 tokens, 500 steps, width 64": _size(500, 12_000, 500, width=64),
+    "500 words, 12,000 tokens, 500 steps, width 96": _size(500, 12_000, 500, width=96),
+    "500 words, 12,000 tokens, 500 steps, width 128": _size(500, 12_000, 500, width=128),
+    "500 words, 16,000 tokens, 600 steps, width 128": _size(500, 16_000, 600, width=128),
+    "1,000 words, 16,000 tokens, 600 steps, width 96": _size(1_000, 16_000, 600, width=96),
 }
 
 

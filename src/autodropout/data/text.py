@@ -49,7 +49,7 @@ class CorpusSize:
     """
 
     vocabulary: int = 500
-    train: int = 12_000
+    train: int = 9_000
     validation: int = 10_000
     test: int = 10_000
 

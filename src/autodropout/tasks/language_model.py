@@ -50,9 +50,9 @@ class LanguageModelRecipe:
     size: CorpusSize = _SIZE
     context: int = 32
     layers: int = 1
-    width: int = 64
+    width: int = 96
     heads: int = 4
-    steps: int = 500
+    steps: int = 400
     batch_size: int = 10
     learning_rate: float = 1e-3
     warmup: float = 0.1

@@ -32,7 +32,7 @@ class PydocLm:
     name: ClassVar[str] = "pydoc-lm"
     summary: ClassVar[str] = f"help texts of Python {VERSION}, small Transformer, 80 / validation perplexity"
     needs: ClassVar[str] = f"pydoc_data.topics inside Python {VERSION} (no download)"
-    seconds: ClassVar[float] = 5.0
+    seconds: ClassVar[float] = 6.0
     budget: ClassVar[Budget] = Budget(trials=128, batch=8, confirm_top=8, confirm_seeds=4)
     baselines: ClassVar[tuple[Baseline, ...]] = token_baselines()
 
