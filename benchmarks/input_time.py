@@ -19,10 +19,10 @@ import record
 from autodropout.data.augmentation import Chained, Change, Crops, CutMix, Flips, Mixup, RandAugment
 from autodropout.data.images import ImageData, image_data
 from autodropout.data.splits import Examples
-from autodropout.tasks.image_batches import Changes, ImageBatches
-from autodropout.tasks.networks import Wrn
-from autodropout.tasks.uda.batches import UdaBatches
-from autodropout.tasks.uda.objective import Uda
+from autodropout.tasks.images.batches import Changes, ImageBatches
+from autodropout.tasks.images.networks import Wrn
+from autodropout.tasks.images.uda.batches import UdaBatches
+from autodropout.tasks.images.uda.objective import Uda
 
 TARGET = 0.05
 CLASSES = 10

@@ -31,7 +31,7 @@ from autodropout.models.photograph_nets import resnet
 from autodropout.result import Result
 from autodropout.tasks.batches import Batch, shuffled_batches
 from autodropout.tasks.fit import FitSettings, cosine, fit
-from autodropout.tasks.image_batches import Changes, ImageBatches
+from autodropout.tasks.images.batches import Changes, ImageBatches
 from autodropout.tasks.methods.penalties import penalise
 from autodropout.tasks.token_baselines import branch_ends
 

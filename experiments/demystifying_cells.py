@@ -32,7 +32,7 @@ from autodropout.monte_carlo import mc
 from autodropout.result import Result
 from autodropout.tasks.batches import Batch, shuffled_batches
 from autodropout.tasks.fit import FitSettings, Objective, fit
-from autodropout.tasks.image_batches import Changes, ImageBatches
+from autodropout.tasks.images.batches import Changes, ImageBatches
 from autodropout.tasks.methods.distillation import Probabilities, distilling
 from autodropout.tasks.methods.expectation_linear import ExpectationLinear
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from autodropout.comparison import Comparison, compare
 from autodropout.engine.provenance import command, machine, versions
 from autodropout.policy import Policy
-from autodropout.tasks.digits import Digits
+from autodropout.tasks.images.digits import Digits
 
 RESULTS = Path(__file__).parents[1] / "results" / "digits"
 OUT = Path("runs/digits-weight-decay")

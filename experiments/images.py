@@ -34,9 +34,9 @@ from autodropout.engine.provenance import command as command_line
 from autodropout.engine.provenance import machine, versions
 from autodropout.policy import Policy
 from autodropout.result import Result
-from autodropout.tasks.image_task import ImageTask
+from autodropout.tasks.images.relocation import BehindConvolutions, relocated
+from autodropout.tasks.images.task import ImageTask
 from autodropout.tasks.registry import task_named
-from autodropout.tasks.relocation import BehindConvolutions, relocated
 
 RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/images")

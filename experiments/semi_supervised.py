@@ -27,7 +27,7 @@ from autodropout.engine.options import ExecutorName
 from autodropout.engine.provenance import machine, versions
 from autodropout.errors import AutoDropoutError, DataError
 from autodropout.policy import Policy
-from autodropout.tasks.image_task import ImageTask
+from autodropout.tasks.images.task import ImageTask
 from autodropout.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[1]

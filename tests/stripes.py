@@ -12,10 +12,10 @@ from autodropout.errors import DataError
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
 from autodropout.tasks.base import Budget
-from autodropout.tasks.image_baselines import image_baselines
-from autodropout.tasks.image_recipe import ImageRecipe
-from autodropout.tasks.image_task import ImageTask
-from autodropout.tasks.networks import Wrn
+from autodropout.tasks.images.baselines import image_baselines
+from autodropout.tasks.images.networks import Wrn
+from autodropout.tasks.images.recipe import ImageRecipe
+from autodropout.tasks.images.task import ImageTask
 
 POLICY = Policy(
     {"group*.0.bn2": ConvPattern(height=2, width=2, residual=True), "bn": ConvPattern(height=1, width=1)}

@@ -6,9 +6,9 @@ from autodropout.data.few_labelled import FewLabelled
 from autodropout.data.images import image_data
 from autodropout.data.splits import Examples
 from autodropout.tasks.base import Budget
-from autodropout.tasks.image_recipe import ImageRecipe
-from autodropout.tasks.image_task import ImageTask
-from autodropout.tasks.networks import Wrn
+from autodropout.tasks.images.networks import Wrn
+from autodropout.tasks.images.recipe import ImageRecipe
+from autodropout.tasks.images.task import ImageTask
 
 SIDE, POOL = 8, 60
 

@@ -12,9 +12,9 @@ from autodropout.data.augmentation import Chained, Flips
 from autodropout.errors import DataError
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
+from autodropout.tasks.images.uda.batches import Unlabelled
+from autodropout.tasks.images.uda.objective import Uda
 from autodropout.tasks.registry import TASKS
-from autodropout.tasks.uda.batches import Unlabelled
-from autodropout.tasks.uda.objective import Uda
 from tasks_of_noise import SOURCE, task
 
 pytest.importorskip("torchvision")

@@ -9,8 +9,8 @@ from autodropout.data.files import VARIABLE
 from autodropout.data.photographs import Photographs
 from autodropout.data.reading import middle_crops, random_crops
 from autodropout.errors import DataError
-from autodropout.tasks.image_batches import Changes
-from autodropout.tasks.photograph_batches import PhotographBatches
+from autodropout.tasks.images.batches import Changes
+from autodropout.tasks.images.photograph_batches import PhotographBatches
 
 Image = pytest.importorskip("PIL.Image", reason="photographs are read by Pillow")
 pytest.importorskip("torchvision", reason="photographs are cropped by torchvision")

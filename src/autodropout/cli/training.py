@@ -145,8 +145,8 @@ class Train(Command):
 
 
 def _moved(policy: Policy, source: "Task", target: "Task") -> Policy:
-    from autodropout.tasks.image_task import ImageTask
-    from autodropout.tasks.transfer import transferred_to
+    from autodropout.tasks.images.task import ImageTask
+    from autodropout.tasks.images.transfer import transferred_to
 
     if not isinstance(source, ImageTask) or not isinstance(target, ImageTask):
         raise UsageError(

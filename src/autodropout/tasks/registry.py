@@ -8,13 +8,13 @@ from typing import Any
 
 from autodropout.errors import UsageError
 from autodropout.tasks.base import Task
-from autodropout.tasks.digits import Digits
-from autodropout.tasks.imagenet import IMAGENET_TASKS
-from autodropout.tasks.images import IMAGE_TASKS
+from autodropout.tasks.images.digits import Digits
+from autodropout.tasks.images.imagenet import IMAGENET_TASKS
+from autodropout.tasks.images.named import IMAGE_TASKS
+from autodropout.tasks.images.uda.named import UDA_TASKS
 from autodropout.tasks.ptb_small import PtbSmall
 from autodropout.tasks.pydoc_lm import PydocLm
 from autodropout.tasks.translation_tasks import TRANSLATION_TASKS
-from autodropout.tasks.uda.images import UDA_TASKS
 from autodropout.tasks.wikitext2_small import WikiText2Small
 from autodropout.tasks.xl_tasks import XL_TASKS
 

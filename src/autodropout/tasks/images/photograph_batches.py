@@ -10,7 +10,7 @@ from autodropout.data.augmentation.chain import Change
 from autodropout.data.photographs import Files
 from autodropout.data.reading import Wanted, random_crops
 from autodropout.tasks.batches import shuffled_places
-from autodropout.tasks.image_batches import step_seed
+from autodropout.tasks.images.batches import step_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

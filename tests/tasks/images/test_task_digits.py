@@ -12,8 +12,8 @@ from autodropout.errors import SiteError
 from autodropout.models.digits_net import DigitsNet
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
-from autodropout.tasks import digits as module
-from autodropout.tasks.digits import Digits
+from autodropout.tasks.images import digits as module
+from autodropout.tasks.images.digits import Digits
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 

@@ -7,11 +7,11 @@ from autodropout.data.cifar import Cifar
 from autodropout.data.cifar_small import CifarSmall
 from autodropout.data.mnist_images import Mnist
 from autodropout.tasks.base import Budget
-from autodropout.tasks.image_baselines import image_baselines
-from autodropout.tasks.image_recipe import ImageRecipe
-from autodropout.tasks.image_task import ImageTask
+from autodropout.tasks.images.baselines import image_baselines
+from autodropout.tasks.images.networks import Wrn
+from autodropout.tasks.images.recipe import ImageRecipe
+from autodropout.tasks.images.task import ImageTask
 from autodropout.tasks.methods.baselines import method_baselines
-from autodropout.tasks.networks import Wrn
 
 FLIPS_AND_CROPS = Chained((Flips(), Crops(padding=4)))
 """The usual augmentation of CIFAR (He et al. 2016)."""

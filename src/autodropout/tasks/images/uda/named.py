@@ -6,13 +6,13 @@ from autodropout.data.cifar_small import CifarSmall
 from autodropout.data.few_labelled import FewLabelled
 from autodropout.data.photographs import Photographs
 from autodropout.tasks.base import Baseline, Budget
-from autodropout.tasks.image_baselines import image_baselines
-from autodropout.tasks.image_recipe import ImageRecipe
-from autodropout.tasks.image_task import ImageTask
+from autodropout.tasks.images.baselines import image_baselines
+from autodropout.tasks.images.networks import ResNet, Wrn
+from autodropout.tasks.images.recipe import ImageRecipe
+from autodropout.tasks.images.task import ImageTask
+from autodropout.tasks.images.uda.batches import Unlabelled
+from autodropout.tasks.images.uda.objective import Uda
 from autodropout.tasks.methods.baselines import penalty_baselines
-from autodropout.tasks.networks import ResNet, Wrn
-from autodropout.tasks.uda.batches import Unlabelled
-from autodropout.tasks.uda.objective import Uda
 
 
 def _baselines(block_size: int) -> tuple[Baseline, ...]:

@@ -21,14 +21,14 @@ from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.base import Baseline, Budget, Prepare
 from autodropout.tasks.fit import shortened
-from autodropout.tasks.image_batches import Changes, ImageBatches, in_order, on_device, step_seed
-from autodropout.tasks.image_recipe import ImageRecipe
-from autodropout.tasks.image_training import Scoring, train_images
+from autodropout.tasks.images.batches import Changes, ImageBatches, in_order, on_device, step_seed
+from autodropout.tasks.images.networks import Network
+from autodropout.tasks.images.photograph_batches import PhotographBatches
+from autodropout.tasks.images.recipe import ImageRecipe
+from autodropout.tasks.images.training import Scoring, train_images
+from autodropout.tasks.images.uda.batches import UdaBatches, Unlabelled
 from autodropout.tasks.methods.batchwise import Batchwise, batchwise
-from autodropout.tasks.networks import Network
-from autodropout.tasks.photograph_batches import PhotographBatches
 from autodropout.tasks.saving import Saving
-from autodropout.tasks.uda.batches import UdaBatches, Unlabelled
 
 Data = ImageData | PhotographData
 Batches = ImageBatches | PhotographBatches

@@ -10,10 +10,10 @@ from autodropout import Policy
 from autodropout.data import photographs
 from autodropout.data.augmentation import Flips
 from autodropout.data.photographs import Photographs
+from autodropout.tasks.images.uda.batches import Unlabelled
+from autodropout.tasks.images.uda.objective import Uda
 from autodropout.tasks.methods.batchwise import Batchwise
 from autodropout.tasks.registry import TASKS
-from autodropout.tasks.uda.batches import Unlabelled
-from autodropout.tasks.uda.objective import Uda
 from tasks_of_noise import task
 
 Image = pytest.importorskip("PIL.Image", reason="photographs are read by Pillow")

@@ -6,13 +6,13 @@ from typing import Literal
 from autodropout.data.augmentation import Flips
 from autodropout.data.photographs import Photographs
 from autodropout.tasks.base import Budget
-from autodropout.tasks.image_baselines import image_baselines
-from autodropout.tasks.image_recipe import ImageRecipe
-from autodropout.tasks.image_task import ImageTask
+from autodropout.tasks.images.baselines import image_baselines
+from autodropout.tasks.images.networks import EfficientNet, Network, ResNet
+from autodropout.tasks.images.recipe import ImageRecipe
+from autodropout.tasks.images.task import ImageTask
+from autodropout.tasks.images.uda.batches import Unlabelled
+from autodropout.tasks.images.uda.objective import Uda
 from autodropout.tasks.methods.baselines import method_baselines, penalty_baselines
-from autodropout.tasks.networks import EfficientNet, Network, ResNet
-from autodropout.tasks.uda.batches import Unlabelled
-from autodropout.tasks.uda.objective import Uda
 
 Variant = Literal[0, 1, 2, 3, 4, 5, 6, 7]
 

@@ -9,7 +9,7 @@ from autodropout.data.augmentation import RandAugment
 from autodropout.data.augmentation.chain import Change
 from autodropout.errors import UsageError
 from autodropout.tasks.batches import Batch, Seekable
-from autodropout.tasks.image_batches import step_seed
+from autodropout.tasks.images.batches import step_seed
 
 _RAND_AUGMENT = RandAugment()
 

@@ -19,7 +19,7 @@ from autodropout.baselines import (
 )
 from autodropout.baselines.rated import Rated
 from autodropout.tasks.base import Baseline
-from autodropout.tasks.networks import branch_ends, on_branches
+from autodropout.tasks.images.networks import branch_ends, on_branches
 from autodropout.tasks.unit_baselines import adaptive_baseline, augmented_baseline
 
 Kind = Callable[[float], Rated]

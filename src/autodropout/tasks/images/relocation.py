@@ -12,7 +12,7 @@ from autodropout.layers import PatternDropout
 from autodropout.matching import match
 from autodropout.pattern import ConvPattern, Pattern
 from autodropout.policy import Policy
-from autodropout.tasks.networks import on_branches
+from autodropout.tasks.images.networks import on_branches
 
 Sizes = Mapping[str, tuple[int, int]]
 """Site to (height, width) of its map."""

@@ -13,7 +13,7 @@ from autodropout.data.images import scaled
 from autodropout.result import Result
 from autodropout.tasks.batches import Batch
 from autodropout.tasks.fit import FitSettings, fit
-from autodropout.tasks.image_recipe import ImageRecipe
+from autodropout.tasks.images.recipe import ImageRecipe
 from autodropout.tasks.saving import Saving
 
 Chunks = Callable[[], Iterable[tuple[Tensor, Tensor]]]

@@ -7,7 +7,7 @@ from autodropout.errors import UsageError
 from autodropout.models.wide_resnet import WideResNet
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
-from autodropout.tasks.relocation import BehindConvolutions, relocated
+from autodropout.tasks.images.relocation import BehindConvolutions, relocated
 
 FIRST = ConvPattern(height=4, width=4, stride=2)
 LAST = ConvPattern(height=1, width=1)

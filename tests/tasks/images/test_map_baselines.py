@@ -9,7 +9,7 @@ from autodropout.models.digits_net import DigitsNet
 from autodropout.tasks.base import Baseline
 from autodropout.tasks.batches import shuffled_batches
 from autodropout.tasks.fit import FitSettings, cosine, fit
-from autodropout.tasks.map_baselines import map_baselines
+from autodropout.tasks.images.map_baselines import map_baselines
 
 SITES = ("bn", "block1.bn1", "block1.bn2", "block2.bn1", "block2.bn2")
 KINDS = {

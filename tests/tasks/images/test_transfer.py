@@ -10,8 +10,8 @@ from autodropout.matching import match
 from autodropout.models.wide_resnet import WideResNet
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
+from autodropout.tasks.images.transfer import transferred, transferred_to
 from autodropout.tasks.registry import TASKS
-from autodropout.tasks.transfer import transferred, transferred_to
 
 SMALL = ConvPattern(height=2, width=2, stride=3, repeat=2, rotate=15.0)
 LARGE = ConvPattern(height=4, width=4, stride=0, residual=True)

@@ -12,7 +12,7 @@ from autodropout.families import find_sites
 from autodropout.matching import match
 from autodropout.pattern import ConvPattern, Pattern
 from autodropout.policy import Policy
-from autodropout.tasks.image_task import ImageTask
+from autodropout.tasks.images.task import ImageTask
 
 # Stage, block in it, place in the block: of WRN and ResNets, torchvision's and timm's EfficientNets.
 _IN_BLOCK = re.compile(r"(group\d+|layer\d+|features\.\d+|blocks\.\d+)\.(\d+)\.(.+)")

@@ -20,7 +20,7 @@ from autodropout.result import Result
 from autodropout.tasks.base import Baseline, Budget, Prepare
 from autodropout.tasks.batches import shuffled_batches
 from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, shortened
-from autodropout.tasks.map_baselines import map_baselines
+from autodropout.tasks.images.map_baselines import map_baselines
 
 _IN_BLOCKS = ("block1.bn1", "block1.bn2", "block2.bn1", "block2.bn2")
 

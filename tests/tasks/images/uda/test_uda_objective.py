@@ -7,7 +7,12 @@ import torch
 from torch import nn
 
 from autodropout.errors import ShapeError, UsageError
-from autodropout.tasks.uda.objective import Uda, annealed_cross_entropy, annealing_threshold, consistency
+from autodropout.tasks.images.uda.objective import (
+    Uda,
+    annealed_cross_entropy,
+    annealing_threshold,
+    consistency,
+)
 
 CLASSES = 4
 

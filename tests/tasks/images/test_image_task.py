@@ -13,9 +13,9 @@ from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
 from autodropout.tasks.base import Resumable
 from autodropout.tasks.fit import FitSettings, cosine, fit
-from autodropout.tasks.image_batches import ImageBatches, step_seed
+from autodropout.tasks.images.batches import ImageBatches, step_seed
+from autodropout.tasks.images.networks import SmallResNet, branch_ends, on_branches
 from autodropout.tasks.methods.batchwise import Batchwise
-from autodropout.tasks.networks import SmallResNet, branch_ends, on_branches
 from autodropout.tasks.saving import Saving, saved_weights
 from stripes import POLICY, TASK, Stripes, loaded
 

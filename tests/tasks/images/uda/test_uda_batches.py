@@ -9,10 +9,10 @@ from autodropout import Policy
 from autodropout.data.augmentation import Chained, Crops, Flips, RandAugment
 from autodropout.data.images import scaled
 from autodropout.errors import UsageError
+from autodropout.tasks.images.uda.batches import Unlabelled
+from autodropout.tasks.images.uda.objective import Uda
 from autodropout.tasks.methods.baselines import method_baselines
 from autodropout.tasks.methods.batchwise import Batchwise
-from autodropout.tasks.uda.batches import Unlabelled
-from autodropout.tasks.uda.objective import Uda
 from oracles import assert_share
 from tasks_of_noise import POOL, SIDE, SOURCE, Drawn, task
 

@@ -1,0 +1,1 @@
+"""Classification of images: networks, recipes and batches, and the tasks made of them by name."""
