@@ -26,8 +26,8 @@ from autodropout.models.memory import Memory
 from autodropout.models.transformer_xl import TransformerXL, XlSize
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
-from autodropout.tasks.r_drop import token_loss
-from autodropout.tasks.xl_recipe import XlRecipe
+from autodropout.tasks.text.r_drop import token_loss
+from autodropout.tasks.text.xl_recipe import XlRecipe
 from layers import Run, compared
 
 EIGHTH = XlSize(vocabulary=1_250, layers=2)

@@ -33,7 +33,7 @@ from autodropout.tasks.batches import Batch, shuffled_batches
 from autodropout.tasks.fit import FitSettings, cosine, fit
 from autodropout.tasks.images.batches import Changes, ImageBatches
 from autodropout.tasks.methods.penalties import penalise
-from autodropout.tasks.token_baselines import branch_ends
+from autodropout.tasks.text.token_baselines import branch_ends
 
 TINY = "tiny-imagenet-10"
 CHUNK = 250

@@ -30,8 +30,8 @@ from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.result import Trial
-from autodropout.tasks.ptb_small import PtbSmall
-from autodropout.tasks.pydoc_lm import PydocLm
+from autodropout.tasks.text.ptb_small import PtbSmall
+from autodropout.tasks.text.pydoc_lm import PydocLm
 
 RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/early")

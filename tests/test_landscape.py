@@ -8,8 +8,8 @@ import pytest
 from autodropout.data.text import CorpusSize
 from autodropout.engine.study import Study
 from autodropout.errors import DataError, UsageError
-from autodropout.tasks.ptb_small import PtbSmall
-from autodropout.tasks.pydoc_lm import PydocLm
+from autodropout.tasks.text.ptb_small import PtbSmall
+from autodropout.tasks.text.pydoc_lm import PydocLm
 
 SPEC = importlib.util.spec_from_file_location(
     "landscape", Path(__file__).parents[1] / "experiments" / "landscape.py"

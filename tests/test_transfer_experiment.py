@@ -18,9 +18,10 @@ from autodropout.engine.confirm import Confirmation
 from autodropout.engine.run import search
 from autodropout.errors import UsageError
 from autodropout.policy import ROLES, Policy
-from autodropout.tasks import registry, wikitext2_small
+from autodropout.tasks import registry
 from autodropout.tasks.registry import task_named
-from autodropout.tasks.wikitext2_small import WikiText2Small
+from autodropout.tasks.text import wikitext2_small
+from autodropout.tasks.text.wikitext2_small import WikiText2Small
 from autodropout.token_space import TokenSpace
 from translation_toy import toy, write_toy
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from autodropout.data.parallel import ParallelFiles
 from autodropout.data.subwords import SubwordSettings
 from autodropout.models.transformer_blocks import TransformerSize
-from autodropout.tasks.translation_corpus import CorpusSettings
-from autodropout.tasks.translation_tasks import MULTI30K_DE_EN
+from autodropout.tasks.translation.corpus import CorpusSettings
+from autodropout.tasks.translation.named import MULTI30K_DE_EN
 
 TOY_SIZE = TransformerSize(layers=1, width=8, heads=2, hidden=16)
 

@@ -10,7 +10,7 @@ from autodropout.data.files import VARIABLE
 from autodropout.data.multi30k import MULTI30K
 from autodropout.data.parallel import PARTS, ParallelFiles
 from autodropout.errors import DataError
-from autodropout.tasks.translation_tasks import IWSLT14_DE_EN
+from autodropout.tasks.translation.named import IWSLT14_DE_EN
 
 FILES = ParallelFiles(
     title="Toy",

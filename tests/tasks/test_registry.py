@@ -8,7 +8,7 @@ from autodropout.data import digits
 from autodropout.errors import DataError, UsageError
 from autodropout.tasks.base import Figure, figure_of
 from autodropout.tasks.registry import TASKS, task_named
-from autodropout.tasks.translation_tasks import TRANSLATION_TASKS
+from autodropout.tasks.translation.named import TRANSLATION_TASKS
 
 # What differs from the proxies of half the width is only how large they are.
 _LARGE = re.compile(r"imagenet10-uda|imagenet-(resnet50|efficientnet-b\d)")

@@ -14,11 +14,11 @@ from autodropout.errors import DataError, SiteError
 from autodropout.models.transformer_xl import XlSize
 from autodropout.pattern import ConvPattern, TokenPattern
 from autodropout.policy import ROLES, Policy
-from autodropout.tasks import xl_tasks
-from autodropout.tasks.ptb_small import PtbSmall
 from autodropout.tasks.registry import task_named
-from autodropout.tasks.wikitext2_small import WikiText2Small
-from autodropout.tasks.xl_tasks import PTB_TXL, PTB_TXL_FINAL, XL_TASKS
+from autodropout.tasks.text import xl_tasks
+from autodropout.tasks.text.ptb_small import PtbSmall
+from autodropout.tasks.text.wikitext2_small import WikiText2Small
+from autodropout.tasks.text.xl_tasks import PTB_TXL, PTB_TXL_FINAL, XL_TASKS
 
 WORDS = Policy({"role:residual": TokenPattern(size=1, share_c=True, rate=0.3)})
 FOLDER = Path(os.environ.get(VARIABLE, ""))

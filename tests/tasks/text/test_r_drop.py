@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autodropout.errors import UsageError
-from autodropout.tasks.r_drop import RDrop, agreement, language_model_objective, token_loss
+from autodropout.tasks.text.r_drop import RDrop, agreement, language_model_objective, token_loss
 
 
 class Net(nn.Module):

@@ -11,8 +11,8 @@ from autodropout.models.decoder import Decoder
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.base import Baseline, Budget, Figure, Prepare, perplexity
-from autodropout.tasks.language_model import LanguageModelRecipe
-from autodropout.tasks.token_baselines import token_baselines
+from autodropout.tasks.text.language_model import LanguageModelRecipe
+from autodropout.tasks.text.token_baselines import token_baselines
 from autodropout.token_space import TokenSpace
 
 _RECIPE = LanguageModelRecipe()

@@ -14,12 +14,12 @@ from autodropout.errors import UsageError
 from autodropout.models.transformer_blocks import TransformerSize
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
-from autodropout.tasks import translation_recipe
-from autodropout.tasks.r_drop import RDrop, agreement
-from autodropout.tasks.translation_baselines import translation_baselines
-from autodropout.tasks.translation_corpus import CorpusSettings, TranslationCorpus
-from autodropout.tasks.translation_loss import TranslationLoss, summed_loss
-from autodropout.tasks.translation_recipe import TranslationRecipe
+from autodropout.tasks.text.r_drop import RDrop, agreement
+from autodropout.tasks.translation import recipe as module
+from autodropout.tasks.translation.baselines import translation_baselines
+from autodropout.tasks.translation.corpus import CorpusSettings, TranslationCorpus
+from autodropout.tasks.translation.loss import TranslationLoss, summed_loss
+from autodropout.tasks.translation.recipe import TranslationRecipe
 from translators import sentences, small
 
 RECIPE = TranslationRecipe(
@@ -99,7 +99,7 @@ def test_bleu_is_that_of_the_translations_in_their_order(monkeypatch):
         assert (settings.beams, settings.alpha, settings.longest) == (2, 0.6, 12)
         return [wanted[tuple(token for token in row if token)] for row in source.tolist()]
 
-    monkeypatch.setattr(translation_recipe, "translate", perfect)
+    monkeypatch.setattr(module, "translate", perfect)
     assert RECIPE.bleu(RECIPE.model(), held) == pytest.approx(100.0)
 
 
@@ -182,8 +182,8 @@ def test_the_optimiser_is_adam_under_the_schedule(monkeypatch):
         made.append((optimiser, schedule, settings))
         return real(net, optimiser, schedule, batches, settings)
 
-    real = translation_recipe.fit
-    monkeypatch.setattr(translation_recipe, "fit", fit)
+    real = module.fit
+    monkeypatch.setattr(module, "fit", fit)
     RECIPE.train(corpus(), nothing, 1)
     replace(RECIPE, schedule="cosine", weight_decay=0.1, clip_norm=0.5).train(corpus(), nothing, 1)
     (first, falling, settings), (second, cosine, clipped) = made
@@ -226,7 +226,7 @@ def test_adaptive_dropout_is_shown_source_and_target(monkeypatch):
 
 
 def test_what_diverges_has_no_reward_and_is_not_translated(monkeypatch):
-    monkeypatch.setattr(translation_recipe, "translate", None)
+    monkeypatch.setattr(module, "translate", None)
     found = replace(RECIPE, learning_rate=1e30, warmup=0.01, steps=30).train(corpus(), nothing, 1)
     assert math.isnan(found.reward)
     assert found.test == {}

@@ -17,7 +17,7 @@ from autodropout.policy import ROLES
 from autodropout.result import Result
 from autodropout.tasks.base import Prepare
 from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, shortened, warmed_up
-from autodropout.tasks.r_drop import RDrop, language_model_objective, token_loss
+from autodropout.tasks.text.r_drop import RDrop, language_model_objective, token_loss
 from autodropout.token_space import TokenSpace
 
 _SCALE = 80.0

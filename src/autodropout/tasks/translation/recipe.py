@@ -18,7 +18,6 @@ from autodropout.models.transformer_blocks import TransformerSize
 from autodropout.policy import ROLES
 from autodropout.result import Result
 from autodropout.tasks.base import Prepare
-from autodropout.tasks.bleu import Tokenisation, corpus_bleu
 from autodropout.tasks.fit import (
     FitSettings,
     Fitted,
@@ -29,8 +28,9 @@ from autodropout.tasks.fit import (
     shortened,
     warmed_up,
 )
-from autodropout.tasks.translation_corpus import CorpusSettings, TranslationCorpus
-from autodropout.tasks.translation_loss import TranslationLoss, forced, summed_loss
+from autodropout.tasks.translation.bleu import Tokenisation, corpus_bleu
+from autodropout.tasks.translation.corpus import CorpusSettings, TranslationCorpus
+from autodropout.tasks.translation.loss import TranslationLoss, forced, summed_loss
 from autodropout.token_space import TokenSpace
 
 _SCALE = 80.0

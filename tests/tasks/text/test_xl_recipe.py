@@ -16,10 +16,10 @@ from autodropout.models.memory import Memory
 from autodropout.models.transformer_xl import XlSize
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
-from autodropout.tasks import xl_recipe as module
-from autodropout.tasks.language_baselines import Ends, language_baselines
-from autodropout.tasks.r_drop import RDrop
-from autodropout.tasks.xl_recipe import XlRecipe
+from autodropout.tasks.text import xl_recipe as module
+from autodropout.tasks.text.language_baselines import Ends, language_baselines
+from autodropout.tasks.text.r_drop import RDrop
+from autodropout.tasks.text.xl_recipe import XlRecipe
 
 RECIPE = XlRecipe(
     size=XlSize(vocabulary=20, layers=2, heads=2, width=16, inner=24),

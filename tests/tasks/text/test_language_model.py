@@ -11,9 +11,9 @@ from autodropout.data.text import Corpus, CorpusSize, windows
 from autodropout.errors import SiteError
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
-from autodropout.tasks import language_model as module
-from autodropout.tasks.language_model import LanguageModelRecipe
-from autodropout.tasks.token_baselines import branch_ends, token_baselines
+from autodropout.tasks.text import language_model as module
+from autodropout.tasks.text.language_model import LanguageModelRecipe
+from autodropout.tasks.text.token_baselines import branch_ends, token_baselines
 
 RECIPE = LanguageModelRecipe(
     size=CorpusSize(vocabulary=20, train=400, validation=300, test=200),

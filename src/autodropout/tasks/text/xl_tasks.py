@@ -15,8 +15,8 @@ from autodropout.models.transformer_xl import TransformerXL, XlSize
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.base import Baseline, Budget, Figure, Prepare, perplexity
-from autodropout.tasks.language_baselines import Ends, language_baselines
-from autodropout.tasks.xl_recipe import XlRecipe
+from autodropout.tasks.text.language_baselines import Ends, language_baselines
+from autodropout.tasks.text.xl_recipe import XlRecipe
 from autodropout.token_space import TokenSpace
 
 TextName = Literal["ptb", "wikitext-2"]

@@ -20,8 +20,8 @@ from autodropout.baselines import (
 )
 from autodropout.families import find_sites
 from autodropout.tasks.base import Baseline
-from autodropout.tasks.r_drop import RDrop
-from autodropout.tasks.token_baselines import Kind, token_baselines
+from autodropout.tasks.text.r_drop import RDrop
+from autodropout.tasks.text.token_baselines import Kind, token_baselines
 
 _STRENGTHS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _BRANCHES = ("output", "ffn")

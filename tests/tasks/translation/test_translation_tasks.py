@@ -12,10 +12,10 @@ from autodropout.data.subwords import CACHE_VARIABLE, UNKNOWN
 from autodropout.errors import DataError, SiteError
 from autodropout.pattern import ConvPattern, TokenPattern
 from autodropout.policy import ROLES, Policy
-from autodropout.tasks import translation_tasks
 from autodropout.tasks.registry import task_named
-from autodropout.tasks.translation_corpus import load_translation
-from autodropout.tasks.translation_tasks import IWSLT14_DE_EN, MULTI30K_DE_EN, TRANSLATION_TASKS, WMT14_EN_FR
+from autodropout.tasks.translation import named
+from autodropout.tasks.translation.corpus import load_translation
+from autodropout.tasks.translation.named import IWSLT14_DE_EN, MULTI30K_DE_EN, TRANSLATION_TASKS, WMT14_EN_FR
 from translation_toy import TOY_SIZE, toy, write_toy
 
 TINY = TOY_SIZE
@@ -114,9 +114,9 @@ def test_without_the_files_it_says_what_to_do(tmp_path):
 
 def test_without_the_libraries_it_says_what_to_do(folder, monkeypatch):
     def gone():
-        raise translation_tasks.MissingError("no such library")
+        raise named.MissingError("no such library")
 
-    monkeypatch.setattr(translation_tasks, "check_sacrebleu", gone)
+    monkeypatch.setattr(named, "check_sacrebleu", gone)
     assert toy(folder).missing() == "no such library"
 
 

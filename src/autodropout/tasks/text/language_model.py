@@ -16,7 +16,7 @@ from autodropout.result import Result
 from autodropout.tasks.base import Prepare
 from autodropout.tasks.batches import shuffled_batches
 from autodropout.tasks.fit import FitSettings, Fitted, Objective, cosine, fit, shortened, warmed_up
-from autodropout.tasks.r_drop import language_model_objective, token_loss
+from autodropout.tasks.text.r_drop import language_model_objective, token_loss
 from autodropout.token_space import TokenSpace
 
 _SIZE = CorpusSize()

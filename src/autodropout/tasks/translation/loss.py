@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from autodropout.data.subwords import PAD
 from autodropout.tasks.batches import Batch
-from autodropout.tasks.r_drop import RDrop, agreement
+from autodropout.tasks.text.r_drop import RDrop, agreement
 
 _IGNORED = -100
 

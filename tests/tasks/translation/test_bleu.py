@@ -4,8 +4,8 @@ import pytest
 from sacrebleu.metrics import BLEU
 
 from autodropout.errors import MissingError
-from autodropout.tasks import bleu
-from autodropout.tasks.bleu import corpus_bleu, signature
+from autodropout.tasks.translation import bleu
+from autodropout.tasks.translation.bleu import corpus_bleu, signature
 
 REFERENCES = ["the cat sat on the mat .", "a dog ran , and it barked"]
 

@@ -15,10 +15,10 @@ from autodropout.models.transformer_blocks import BASE, IWSLT, TransformerSize
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.base import Baseline, Budget, Figure, Prepare
-from autodropout.tasks.bleu import check_sacrebleu, signature
-from autodropout.tasks.translation_baselines import translation_baselines
-from autodropout.tasks.translation_corpus import CorpusSettings, load_translation
-from autodropout.tasks.translation_recipe import TranslationRecipe
+from autodropout.tasks.translation.baselines import translation_baselines
+from autodropout.tasks.translation.bleu import check_sacrebleu, signature
+from autodropout.tasks.translation.corpus import CorpusSettings, load_translation
+from autodropout.tasks.translation.recipe import TranslationRecipe
 from autodropout.token_space import TokenSpace
 
 

@@ -1,0 +1,1 @@
+"""Translation: corpus, loss, recipe, BLEU, and the tasks made of them by name."""
