@@ -108,7 +108,10 @@ def test_a_policy_costs_little_in_a_batch(benchmark):
 
 
 def test_errors(release, monkeypatch):
-    with pytest.raises(UsageError, match="there is no regressor 'forrest'; choose one of ridge, pairs"):
+    with pytest.raises(
+        UsageError,
+        match="there is no regressor 'forrest'; did you mean 'forest'\\? Choose one of ridge, pairs",
+    ):
         Surrogate(release.trials, release.spaces, regressor="forrest")
     with pytest.raises(DataError, match="has 5 finite rewards; a surrogate needs 20"):
         Surrogate([t for t in release.trials if not t.diverged][:5], release.spaces, regressor="ridge")

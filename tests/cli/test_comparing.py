@@ -251,7 +251,10 @@ def test_a_stop_from_outside_is_no_failure(capsys, toy, policy, monkeypatch, whe
 
 
 WRONG = [
-    (["--baselines", "none,drop"], "there is no baseline 'drop'; choose from none, dropout, blocks"),
+    (
+        ["--baselines", "none,drop"],
+        "there is no baseline 'drop'; did you mean 'dropout'? Choose from none, dropout, blocks",
+    ),
     (["--baselines", " ,"], "no baseline is named; choose from none, dropout, blocks"),
     (["--seeds", "1"], "seeds is 1; expected at least 2"),
     (["--tune-trials", "3"], "tune_trials is 3; expected at least 4"),

@@ -40,6 +40,10 @@ def test_refuses_an_unknown_name():
         match="there is no searcher 'grid'; choose one of reinforce, reinforce-paper, categorical,",
     ):
         make_searcher("grid", SPACE, seed=0, trials=48)
+    with pytest.raises(
+        UsageError, match=r"'reinfroce'; did you mean 'reinforce'.*\? Choose one of reinforce,"
+    ):
+        make_searcher("reinfroce", SPACE, seed=0, trials=48)
 
 
 @pytest.mark.parametrize("name", SEARCHERS)

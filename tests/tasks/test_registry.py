@@ -61,8 +61,11 @@ def test_an_unknown_task():
     with pytest.raises(UsageError) as caught:
         task_named("digit")
     assert str(caught.value) == (
-        f"there is no task 'digit'; known tasks: {', '.join(TASKS)} (autodropout tasks says more)"
+        f"there is no task 'digit'; did you mean 'digits'? Known tasks: {', '.join(TASKS)} "
+        "(autodropout tasks says more)"
     )
+    with pytest.raises(UsageError, match="there is no task 'nope'; known tasks: digits, "):
+        task_named("nope")
 
 
 def test_missing_data_are_said(monkeypatch):

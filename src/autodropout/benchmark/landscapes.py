@@ -14,6 +14,7 @@ from autodropout.benchmark.surrogate import Surrogate
 from autodropout.errors import DataError, UsageError
 from autodropout.policy import Policy
 from autodropout.space import Space
+from autodropout.suggesting import suggested
 
 if TYPE_CHECKING:
     import pandas
@@ -109,9 +110,9 @@ def load(name: str | os.PathLike[str]) -> Benchmark:
     if path.suffix == _SUFFIX:
         return Benchmark(read_release(_read(path), str(path)), path.stem)
     if str(name) not in names():
-        known = ", ".join(names()) or "none"
+        known = suggested(str(name), names(), f"this version has: {', '.join(names()) or 'none'}")
         raise UsageError(
-            f"there is no benchmark {str(name)!r}; this version has: {known}. "
+            f"there is no benchmark {str(name)!r}; {known}. "
             f"A landscape of your own is named by its file, which ends in {_SUFFIX}"
         )
     file = _home() / f"{name}{_SUFFIX}"

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from autodropout.errors import UsageError
+from autodropout.suggesting import suggested
 
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _FOLDS = 3
@@ -24,7 +25,8 @@ def make_regressor(name: str, columns: int, seed: int) -> Any:
         UsageError: There is no such regressor, or scikit-learn is not installed.
     """
     if name not in _MAKERS:
-        raise UsageError(f"there is no regressor {name!r}; choose one of {', '.join(REGRESSORS)}")
+        remedy = suggested(name, REGRESSORS, f"choose one of {', '.join(REGRESSORS)}")
+        raise UsageError(f"there is no regressor {name!r}; {remedy}")
     if find_spec("sklearn") is None:
         raise UsageError(
             "the surrogate needs scikit-learn, which is not installed; "

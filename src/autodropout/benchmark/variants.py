@@ -9,6 +9,7 @@ from autodropout.engine.base import Searcher
 from autodropout.engine.searchers import SEARCHERS, make_searcher
 from autodropout.errors import UsageError
 from autodropout.space import Space
+from autodropout.suggesting import suggested
 
 _OURS = ("capacity", "repetitions")
 
@@ -36,7 +37,8 @@ class Variant:
 
     def __post_init__(self) -> None:
         if self.searcher not in SEARCHERS:
-            raise UsageError(f"there is no searcher {self.searcher!r}; choose from {', '.join(SEARCHERS)}")
+            remedy = suggested(self.searcher, SEARCHERS, f"choose from {', '.join(SEARCHERS)}")
+            raise UsageError(f"there is no searcher {self.searcher!r}; {remedy}")
         for name in _OURS:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):

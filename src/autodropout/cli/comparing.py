@@ -11,6 +11,7 @@ from autodropout.cli.command import Command, loaded_policy
 from autodropout.cli.directory import check_place, claimed
 from autodropout.errors import UsageError
 from autodropout.policy import Policy
+from autodropout.suggesting import suggested
 
 if TYPE_CHECKING:
     from autodropout.cli.contest import Contest
@@ -148,5 +149,6 @@ def _names(asked: str, known: tuple[str, ...]) -> tuple[str, ...]:
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         what = f"there is no baseline {unknown[0]!r}" if unknown else "no baseline is named"
-        raise UsageError(f"{what}; choose from {', '.join(known)}")
+        remedy = suggested(unknown[0] if unknown else "", known, f"choose from {', '.join(known)}")
+        raise UsageError(f"{what}; {remedy}")
     return names

@@ -13,6 +13,7 @@ from autodropout.engine.reinforce_settings import ReinforceSettings
 from autodropout.engine.tpe import TpeSearcher
 from autodropout.errors import UsageError
 from autodropout.space import Space
+from autodropout.suggesting import suggested
 
 _Maker = Callable[[Space, int, int, dict[str, Any]], Searcher]
 
@@ -45,7 +46,8 @@ def make_searcher(
         UsageError: There is no such searcher or field, or a value is out of range.
     """
     if name not in _MAKERS:
-        raise UsageError(f"there is no searcher {name!r}; choose one of {', '.join(SEARCHERS)}")
+        remedy = suggested(name, SEARCHERS, f"choose one of {', '.join(SEARCHERS)}")
+        raise UsageError(f"there is no searcher {name!r}; {remedy}")
     chosen: dict[str, Any] = dict(settings or {})
     if batch is not None:
         chosen["batch"] = batch

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from autodropout.errors import UsageError
+from autodropout.suggesting import suggested
 from autodropout.tasks.base import Task
 from autodropout.tasks.images.digits import Digits
 from autodropout.tasks.images.imagenet import IMAGENET_TASKS
@@ -45,9 +46,8 @@ def task_named(name: str, data: Path | None = None) -> Task:
         UsageError: There is none, or it reads no files.
     """
     if name not in TASKS:
-        raise UsageError(
-            f"there is no task {name!r}; known tasks: {', '.join(TASKS)} (autodropout tasks says more)"
-        )
+        known = f"known tasks: {', '.join(TASKS)} (autodropout tasks says more)"
+        raise UsageError(f"there is no task {name!r}; {suggested(name, TASKS, known)}")
     return TASKS[name] if data is None else reading(TASKS[name], data)
 
 

@@ -1,6 +1,5 @@
 """The policies that come with the package."""
 
-import difflib
 import json
 from dataclasses import asdict
 from functools import lru_cache
@@ -10,6 +9,7 @@ from typing import Any
 from autodropout.errors import PatternError, UsageError
 from autodropout.policy import Policy
 from autodropout.strict_json import read_object
+from autodropout.suggesting import suggested
 from autodropout.zoo.card import Arm, Card, Evidence, Searched
 
 SCHEMA = 1
@@ -80,8 +80,7 @@ def from_text(text: str) -> tuple[Card, Policy]:
 @lru_cache
 def _entry(name: str) -> tuple[Card, Policy]:
     if name not in names():
-        close = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names())}"
+        hint = suggested(name, names(), f"there are {', '.join(names())}")
         raise UsageError(f"the zoo has no policy {name!r}; {hint}")
     return from_text(files(__package__).joinpath("policies", f"{name}{_SUFFIX}").read_text(encoding="utf8"))
 

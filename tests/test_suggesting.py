@@ -1,0 +1,18 @@
+import pytest
+
+from autodropout.suggesting import suggested
+
+KNOWN = ["digits", "cifar10-small", "cifar100-small", "mnist-small"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("digit", "did you mean 'digits'? Choose well"),
+        ("cifar-small", "did you mean 'cifar10-small' or 'cifar100-small' or 'mnist-small'? Choose well"),
+        ("zebra", "choose well"),
+        ("", "choose well"),
+    ],
+)
+def test_the_nearest_names_come_first(name, expected):
+    assert suggested(name, iter(KNOWN), "choose well") == expected
