@@ -30,8 +30,7 @@ from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.policy import Policy
 from autodropout.significance import paired_difference
 from autodropout.tasks.base import Baseline, figure_of
-from autodropout.tasks.text.ptb_small import PtbSmall
-from autodropout.tasks.text.pydoc_lm import PydocLm
+from autodropout.tasks.text.small import PtbSmall, PydocLm
 
 RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/confirmed")

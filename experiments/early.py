@@ -30,8 +30,7 @@ from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.result import Trial
-from autodropout.tasks.text.ptb_small import PtbSmall
-from autodropout.tasks.text.pydoc_lm import PydocLm
+from autodropout.tasks.text.small import PtbSmall, PydocLm
 
 RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/early")

@@ -28,8 +28,7 @@ from autodropout.errors import DataError, UsageError
 from autodropout.pattern import TokenPattern
 from autodropout.policy import Policy
 from autodropout.result import Trial
-from autodropout.tasks.text.ptb_small import PtbSmall
-from autodropout.tasks.text.pydoc_lm import PydocLm
+from autodropout.tasks.text.small import PtbSmall, PydocLm
 from autodropout.token_space import TokenSpace
 
 RESULTS = Path(__file__).parents[1] / "results"

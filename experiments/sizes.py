@@ -27,8 +27,7 @@ from autodropout.errors import AutoDropoutError
 from autodropout.pattern import TokenPattern
 from autodropout.policy import Policy
 from autodropout.tasks.text.language_model import LanguageModelRecipe
-from autodropout.tasks.text.ptb_small import PtbSmall
-from autodropout.tasks.text.pydoc_lm import PydocLm
+from autodropout.tasks.text.small import PtbSmall, PydocLm
 
 RESULTS = Path(__file__).parents[1] / "results" / "ptb-small"
 OUT = Path("runs/sizes")

@@ -15,7 +15,7 @@ from autodropout.engine.study import Study
 from autodropout.errors import UsageError
 from autodropout.pattern import TokenPattern
 from autodropout.policy import Policy
-from autodropout.tasks.text.pydoc_lm import PydocLm
+from autodropout.tasks.text.small import PydocLm
 
 ROOT = Path(__file__).parents[1]
 SIZE = CorpusSize(vocabulary=50, train=800, validation=400, test=400)

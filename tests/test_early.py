@@ -12,7 +12,7 @@ from autodropout.data.text import CorpusSize
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.run import search
 from autodropout.errors import UsageError
-from autodropout.tasks.text.pydoc_lm import PydocLm
+from autodropout.tasks.text.small import PydocLm
 
 ROOT = Path(__file__).parents[1]
 SIZE = CorpusSize(vocabulary=50, train=800, validation=400, test=400)

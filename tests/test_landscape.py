@@ -8,8 +8,7 @@ import pytest
 from autodropout.data.text import CorpusSize
 from autodropout.engine.study import Study
 from autodropout.errors import DataError, UsageError
-from autodropout.tasks.text.ptb_small import PtbSmall
-from autodropout.tasks.text.pydoc_lm import PydocLm
+from autodropout.tasks.text.small import PtbSmall, PydocLm
 
 SPEC = importlib.util.spec_from_file_location(
     "landscape", Path(__file__).parents[1] / "experiments" / "landscape.py"

@@ -20,8 +20,8 @@ from autodropout.errors import UsageError
 from autodropout.policy import ROLES, Policy
 from autodropout.tasks import registry
 from autodropout.tasks.registry import task_named
-from autodropout.tasks.text import wikitext2_small
-from autodropout.tasks.text.wikitext2_small import WikiText2Small
+from autodropout.tasks.text import small
+from autodropout.tasks.text.small import WikiText2Small
 from autodropout.token_space import TokenSpace
 from translation_toy import toy, write_toy
 
@@ -63,8 +63,8 @@ def short(monkeypatch):
         [400, 200, 200]
     )
     corpus = Corpus(train=text[0], validation=text[1], test=text[2], vocabulary=tuple(map(str, range(20))))
-    monkeypatch.setattr(wikitext2_small, "load_wikitext2", lambda data, size: corpus)
-    monkeypatch.setattr(wikitext2_small, "check_wikitext2", lambda data: None)
+    monkeypatch.setattr(small, "load_wikitext2", lambda data, size: corpus)
+    monkeypatch.setattr(small, "check_wikitext2", lambda data: None)
     recipe = replace(WikiText2Small().recipe, size=SIZE, steps=2, width=16, heads=2, measurements=1)
     task = WikiText2Small(recipe=recipe)
     monkeypatch.setattr(registry, "TASKS", MappingProxyType({TARGET: task}))

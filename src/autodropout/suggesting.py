@@ -1,13 +1,11 @@
-"""What to say of a name that is not known: the nearest of those that are."""
+"""What to say of a name that is not known: the nearest one that is."""
 
 import difflib
 from collections.abc import Iterable
 
-_MOST = 3
-
 
 def suggested(name: str, known: Iterable[str], remedy: str) -> str:
-    """Return the remedy for an unknown name, after the names that it may be a slip of.
+    """Return the remedy for an unknown name, after the name that it may be a slip of.
 
     Args:
         name: What was asked for.
@@ -20,7 +18,7 @@ def suggested(name: str, known: Iterable[str], remedy: str) -> str:
         >>> suggested("x", ["digits", "ptb-small"], "choose one of digits, ptb-small")
         'choose one of digits, ptb-small'
     """
-    near = difflib.get_close_matches(name, list(known), n=_MOST)
+    near = difflib.get_close_matches(name, list(known), n=1)
     if not near:
         return remedy
-    return f"did you mean {' or '.join(map(repr, near))}? {remedy[:1].upper()}{remedy[1:]}"
+    return f"did you mean {near[0]!r}? {remedy[:1].upper()}{remedy[1:]}"

@@ -11,7 +11,7 @@ from autodropout.cli import main
 from autodropout.engine.study import Study
 from autodropout.tasks import registry
 from autodropout.tasks.images.digits import Digits
-from autodropout.tasks.text.ptb_small import PtbSmall
+from autodropout.tasks.text.small import PtbSmall
 
 SMALL = ("--executor", "inline", "--trials", "2", "--confirm-top", "1", "--confirm-seeds", "1")
 

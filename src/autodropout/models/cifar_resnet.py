@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodropout.errors import UsageError
+from autodropout.models.residual_block import ResidualBlock
 from autodropout.site import Site
 
 _FIRST = 16
@@ -29,32 +30,6 @@ class PaddedShortcut(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
-
-
-class CifarBlock(nn.Module):
-    """relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)).
-
-    The sites are the outputs of ``bn1`` and ``bn2``; the shortcut belongs to ``bn2``.
-
-    Args:
-        inputs: Channels of x.
-        outputs: Channels of the result.
-        stride: Of the first convolution and the shortcut; 2 halves the map.
-    """
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        same = inputs == outputs and stride == 1
-        self.shortcut = nn.Identity() if same else PaddedShortcut(inputs, outputs, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
-        h = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(h)) + self.shortcut(x))
 
 
 class CifarResNet(nn.Module):
@@ -100,7 +75,7 @@ class CifarResNet(nn.Module):
 
     def autodropout_sites(self) -> Sequence[Site]:
         """Return the sites; the second of each block knows the block's shortcut."""
-        blocks = [name for name, module in self.named_modules() if isinstance(module, CifarBlock)]
+        blocks = [name for name, module in self.named_modules() if isinstance(module, ResidualBlock)]
         inner = [
             Site(name=f"{name}.{norm}", layout="NCHW", shortcut=shortcut, consumer=consumer)
             for name in blocks
@@ -119,5 +94,5 @@ class CifarResNet(nn.Module):
 
 
 def _group(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
-    first = CifarBlock(inputs, outputs, stride)
-    return nn.Sequential(first, *(CifarBlock(outputs, outputs) for _ in range(blocks - 1)))
+    first = ResidualBlock(inputs, outputs, stride, PaddedShortcut)
+    return nn.Sequential(first, *(ResidualBlock(outputs, outputs) for _ in range(blocks - 1)))

@@ -5,34 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from autodropout.models.residual_block import ResidualBlock
 from autodropout.site import Site
-
-
-class ResidualBlock(nn.Module):
-    """relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), a basic block of He et al. (2016).
-
-    The sites are the outputs of ``bn1`` and ``bn2``. ``shortcut`` is a module also where it is the
-    identity, so that a pattern with ``residual`` reaches it.
-
-    Args:
-        inputs: Channels of x.
-        outputs: Channels of the result.
-        stride: Of the first convolution and the shortcut; 2 halves the map.
-    """
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        same = inputs == outputs and stride == 1
-        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
-        h = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(h)) + self.shortcut(x))
 
 
 class DigitsNet(nn.Module):

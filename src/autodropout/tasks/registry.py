@@ -13,9 +13,7 @@ from autodropout.tasks.images.digits import Digits
 from autodropout.tasks.images.imagenet import IMAGENET_TASKS
 from autodropout.tasks.images.named import IMAGE_TASKS
 from autodropout.tasks.images.uda.named import UDA_TASKS
-from autodropout.tasks.text.ptb_small import PtbSmall
-from autodropout.tasks.text.pydoc_lm import PydocLm
-from autodropout.tasks.text.wikitext2_small import WikiText2Small
+from autodropout.tasks.text.small import PtbSmall, PydocLm, WikiText2Small
 from autodropout.tasks.text.xl_tasks import XL_TASKS
 from autodropout.tasks.translation.named import TRANSLATION_TASKS
 

@@ -121,16 +121,6 @@ def test_a_loss_beyond_all_bounds_is_an_infinite_perplexity():
     assert module._perplexity_on(examples)(lambda inputs: logits) == math.inf
 
 
-def test_only_matrices_decay():
-    net = RECIPE.model()
-    decayed, kept = module._groups(net, 0.1)
-    names = {id(parameter): name for name, parameter in net.named_parameters()}
-    assert {names[id(p)].rpartition(".")[2] for p in decayed["params"]} == {"weight"}
-    assert {names[id(p)].rpartition(".")[0].rpartition(".")[2] for p in kept["params"]} >= {"norm", "query"}
-    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.1, 0.0)
-    assert len(decayed["params"]) + len(kept["params"]) == len(names)
-
-
 def test_a_policy_that_matches_nothing():
     with pytest.raises(SiteError, match=r"blocks\.9\.ffn"):
         evaluate(Policy({"blocks.9.ffn": TokenPattern(size=1)}), 0)

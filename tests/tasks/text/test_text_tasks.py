@@ -15,8 +15,7 @@ from autodropout.errors import DataError
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.tasks.registry import task_named
-from autodropout.tasks.text.ptb_small import PtbSmall
-from autodropout.tasks.text.pydoc_lm import PydocLm
+from autodropout.tasks.text.small import PtbSmall, PydocLm
 
 SHORT = {"steps": 12, "width": 16, "heads": 2, "layers": 1, "measurements": 2}
 PYDOC = PydocLm(recipe=replace(PydocLm().recipe, **SHORT))

@@ -16,8 +16,7 @@ from autodropout.pattern import ConvPattern, TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.tasks.registry import task_named
 from autodropout.tasks.text import xl_tasks
-from autodropout.tasks.text.ptb_small import PtbSmall
-from autodropout.tasks.text.wikitext2_small import WikiText2Small
+from autodropout.tasks.text.small import PtbSmall, WikiText2Small
 from autodropout.tasks.text.xl_tasks import PTB_TXL, PTB_TXL_FINAL, XL_TASKS
 
 WORDS = Policy({"role:residual": TokenPattern(size=1, share_c=True, rate=0.3)})

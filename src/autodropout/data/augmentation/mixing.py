@@ -40,8 +40,7 @@ class Mixup:
         check_images(images)
         mix = _transform("MixUp", self.num_classes, self.alpha)
         with drawn_from(generator):
-            mixed, targets = mix(images, one_hot(labels, self.num_classes))
-        return mixed, targets
+            return mix(images, one_hot(labels, self.num_classes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +69,7 @@ class CutMix:
         check_images(images)
         mix = _transform("CutMix", self.num_classes, self.alpha)
         with drawn_from(generator):
-            mixed, targets = mix(images, one_hot(labels, self.num_classes))
-        return mixed, targets
+            return mix(images, one_hot(labels, self.num_classes))
 
 
 def check_alpha(alpha: float) -> None:

@@ -1,6 +1,5 @@
 """The smallest task: handwritten digits on one core, a trial in about two seconds."""
 
-import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -21,6 +20,7 @@ from autodropout.tasks.base import Baseline, Budget, Prepare
 from autodropout.tasks.batches import shuffled_batches
 from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, shortened
 from autodropout.tasks.images.map_baselines import map_baselines
+from autodropout.tasks.outcome import Scored, outcome
 
 _IN_BLOCKS = ("block1.bn1", "block1.bn2", "block2.bn1", "block2.bn2")
 
@@ -105,18 +105,14 @@ class Digits:
         net = self.model()
         prepare(net)
         fitted = self._fit(net, data.train, data.validation, seed)
-        metrics = {
-            "train_loss": fitted.loss,
-            "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
-        }
-        if fitted.diverged:
-            return Result(reward=math.nan, metrics=metrics, curve=fitted.curve, seconds=fitted.seconds)
-        return Result(
-            reward=_accuracy(net, data.validation),
-            metrics=metrics | {"val_loss": _loss(net, data.validation)},
-            test={"accuracy": _accuracy(net, data.test)},
-            curve=fitted.curve,
-            seconds=fitted.seconds,
+        return outcome(
+            fitted,
+            net,
+            lambda: Scored(
+                reward=_accuracy(net, data.validation),
+                metrics={"val_loss": _loss(net, data.validation)},
+                test={"accuracy": _accuracy(net, data.test)},
+            ),
         )
 
     def _fit(self, net: nn.Module, train: Examples, validation: Examples, seed: int) -> Fitted:

@@ -1,6 +1,6 @@
 """How an image task trains: optimiser, schedule, what happens to batches, device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from autodropout.data.augmentation.chain import Change
 from autodropout.errors import DeviceError, UsageError
 from autodropout.tasks.fit import Objective, Schedule, cosine, warmed_up
+from autodropout.tasks.weight_decay import decay_groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +89,7 @@ class ImageRecipe:
 
     def optimiser_for(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimiser over a model's parameters."""
-        groups = list(_groups(model, self.weight_decay))
+        groups = decay_groups(model, self.weight_decay)
         if self.optimiser == "sgd":
             return torch.optim.SGD(groups, self.learning_rate, self.momentum, nesterov=self.momentum > 0.0)
         return torch.optim.RMSprop(groups, self.learning_rate, alpha=0.9, eps=1e-3, momentum=self.momentum)
-
-
-def _groups(model: nn.Module, weight_decay: float) -> Iterator[dict[str, object]]:
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    yield {"params": decayed, "weight_decay": weight_decay}
-    if others:
-        yield {"params": others, "weight_decay": 0.0}

@@ -1,6 +1,5 @@
 """The recipe that language-model tasks share: a small Transformer on little text, which it overfits."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self, cast
@@ -17,10 +16,11 @@ from autodropout.tasks.base import Prepare
 from autodropout.tasks.batches import shuffled_batches
 from autodropout.tasks.fit import FitSettings, Fitted, Objective, cosine, fit, shortened, warmed_up
 from autodropout.tasks.text.r_drop import language_model_objective, token_loss
+from autodropout.tasks.text.reward import perplexity_outcome, uniform_reward
+from autodropout.tasks.weight_decay import decay_groups
 from autodropout.token_space import TokenSpace
 
 _SIZE = CorpusSize()
-_SCALE = 80.0
 _EVALUATED = 128  # windows at a time
 
 
@@ -63,7 +63,7 @@ class LanguageModelRecipe:
     @property
     def floor(self) -> float:
         """Reward of a model that learned nothing: all words equally likely."""
-        return _SCALE / self.size.vocabulary
+        return uniform_reward(self.size.vocabulary)
 
     def space(self) -> TokenSpace:
         """Return the standard space over all seven roles."""
@@ -101,20 +101,7 @@ class LanguageModelRecipe:
         net = self.model()
         objective = language_model_objective(_called, prepare(net))
         fitted = self._fit(net, train, objective, _perplexity_on(validation), seed)
-        metrics = {
-            "train_loss": fitted.loss,
-            "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
-        }
-        if fitted.diverged:
-            return Result(reward=math.nan, metrics=metrics, curve=fitted.curve, seconds=fitted.seconds)
-        perplexity = fitted.curve[-1]
-        return Result(
-            reward=_SCALE / perplexity,
-            metrics=metrics | {"val_perplexity": perplexity},
-            test={"perplexity": _perplexity_on(test)(net)},
-            curve=fitted.curve,
-            seconds=fitted.seconds,
-        )
+        return perplexity_outcome(fitted, net, lambda: {"perplexity": _perplexity_on(test)(net)})
 
     def _fit(
         self,
@@ -125,7 +112,7 @@ class LanguageModelRecipe:
         seed: int,
     ) -> Fitted:
         optimiser = torch.optim.AdamW(
-            _groups(net, self.weight_decay), self.learning_rate, betas=(0.9, 0.99), fused=True
+            decay_groups(net, self.weight_decay), self.learning_rate, betas=(0.9, 0.99), fused=True
         )
         settings = FitSettings(
             steps=self.steps,
@@ -136,13 +123,6 @@ class LanguageModelRecipe:
         )
         batches = shuffled_batches(train, self.batch_size, seed)
         return fit(net, optimiser, warmed_up(cosine, self.warmup), batches, settings)
-
-
-def _groups(net: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Decay matrices only: biases and norms have nothing to do with overfitting."""
-    matrices = [parameter for parameter in net.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in net.parameters() if parameter.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _called(net: nn.Module, tokens: Tensor) -> Tensor:
