@@ -1,18 +1,23 @@
-"""What language models cost: a training step with a policy and beside torch's encoder, and an evaluation.
+"""What models of text cost: a training step with a policy and beside torch's encoder, and an evaluation.
 
 Steps are of an eighth of the network for Penn Treebank (two of its 16 layers, an eighth of its vocabulary,
 its whole batch of 16 x 70 tokens), so that a round takes seconds; all cases shrink alike. Every figure of a
 step is a ratio: each round runs all cases one after the other, on one thread, in processor time, and divides
 by the same round's step of the first. An evaluation is that of the whole network on as many random tokens as
-a share of the test text has; its time is scaled to the whole text.
+a share of the test text has; its time is scaled to the whole text. Translation's steps are of one layer on
+each side of the network for IWSLT-14, over as few words, on a batch of 32 pairs of 8 to 20 tokens, padded as
+in training; policies leave the padding out.
 
-    python benchmarks/text.py [--rounds 9] [--share 0.1]
+    python benchmarks/text.py [--only language translation] [--rounds 9] [--share 0.1]
+
+writes results/text.json for language models and results/translation.json for translation.
 """
 
 import argparse
 import math
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -22,16 +27,21 @@ import record
 from autodropout.applying import apply
 from autodropout.baselines import paper_transformer_finding
 from autodropout.data.ptb import WHOLE_PTB
+from autodropout.models.beam_search import padded
+from autodropout.models.encoder_decoder import EncoderDecoder
 from autodropout.models.memory import Memory
+from autodropout.models.transformer_blocks import IWSLT
 from autodropout.models.transformer_xl import TransformerXL, XlSize
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.tasks.text.r_drop import token_loss
 from autodropout.tasks.text.xl_recipe import XlRecipe
+from autodropout.tasks.translation.loss import TranslationLoss
 from layers import Run, compared
 
 EIGHTH = XlSize(vocabulary=1_250, layers=2)
 BATCH, SEGMENT = 16, 70
+PAIRS, SHORTEST, LONGEST = 32, 8, 20
 BLOCKS = TokenPattern(size=2, stride=1, share_t=True, rate=0.1)
 ALL_BUT_SOFTMAX = Policy({f"role:{role}": BLOCKS for role in ROLES if role != "softmax"})
 POLICIES = {
@@ -39,6 +49,7 @@ POLICIES = {
     "blocks on all roles but softmax": ALL_BUT_SOFTMAX,
     "blocks on all roles": Policy({f"role:{role}": BLOCKS for role in ROLES}),
 }
+PARTS = ("language", "translation")
 POLICY_TARGET, ENCODER_TARGET, EVALUATION_TARGET = 1.05, 1.0, 300.0
 
 
@@ -95,15 +106,37 @@ def encoding(num_tokens: int) -> Run:
     return training(net.parameters(), lambda: net(tokens))
 
 
+def translating(policy: Policy | None = None) -> Run:
+    """Return a training step of our encoder-decoder on pairs of unequal lengths."""
+    net = EncoderDecoder(vocabulary=EIGHTH.vocabulary, size=replace(IWSLT, layers=1))
+    if policy is not None:
+        apply(net, policy).follow()
+    batch = sentences(), sentences()
+    loss = TranslationLoss(smoothing=0.1)
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-5, fused=True)
+
+    def run() -> None:
+        optimizer.zero_grad()
+        loss(net, batch, 0.0).backward()
+        optimizer.step()
+
+    return run
+
+
+def sentences() -> Tensor:
+    """Return random sentences, every length from the shortest to the longest about as often."""
+    lengths = [SHORTEST + row % (LONGEST - SHORTEST + 1) for row in range(PAIRS)]
+    return padded([torch.randint(1, EIGHTH.vocabulary, (length,)).tolist() for length in lengths], 0)
+
+
 def segment(num_tokens: int) -> Tensor:
     """Return random tokens."""
     return torch.randint(EIGHTH.vocabulary, (BATCH, num_tokens))
 
 
-def policies(rounds: int) -> dict[str, object]:
+def policies(rounds: int, step: Callable[[Policy | None], Run]) -> dict[str, object]:
     """Return the time of a step with a policy over that of one without."""
-    runs = {"no policy": reading(SEGMENT)}
-    runs |= {name: reading(SEGMENT, policy) for name, policy in POLICIES.items()}
+    runs = {"no policy": step(None), **{name: step(policy) for name, policy in POLICIES.items()}}
     return compared(runs, rounds, dict.fromkeys(POLICIES, POLICY_TARGET))
 
 
@@ -142,22 +175,30 @@ def evaluation(share: float) -> dict[str, object]:
     }
 
 
+def language(rounds: int, share: float) -> dict[str, object]:
+    """Return all figures of language models."""
+    return {
+        "training step with a policy": policies(rounds, lambda policy: reading(SEGMENT, policy)),
+        "training step beside torch's encoder": beside_the_encoder(rounds),
+        "evaluation of Penn Treebank's test text": evaluation(share),
+    }
+
+
 def main() -> None:
-    """Measure everything and write results/text.json."""
+    """Measure what is asked for and write it down."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure")
     parser.add_argument("--rounds", type=int, default=9, help="repetitions of each step")
     parser.add_argument("--share", type=float, default=0.1, help="of the test text that is evaluated")
     options = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    figures: dict[str, object] = {
-        "training step with a policy": policies(options.rounds),
-        "training step beside torch's encoder": beside_the_encoder(options.rounds),
-        "evaluation of Penn Treebank's test text": evaluation(options.share),
-    }
-    record.write("text", figures)
+    if "language" in options.only:
+        record.write("text", language(options.rounds, options.share))
+    if "translation" in options.only:
+        record.write("translation", {"training step with a policy": policies(options.rounds, translating)})
 
 
 if __name__ == "__main__":

@@ -215,3 +215,13 @@ def test_token_sites_vary():
     layer = nn.Sequential(nn.Linear(3, 3))
     apply(layer, Policy({"0": TokenPattern(size=1, rate=0.5)}), layouts={"0": "NTC"})
     assert (mc(layer, torch.ones(2, 4, 3), 6).spread > 0).any()
+
+
+@pytest.mark.parametrize("role", ["softmax", "output", "ffn", "residual"])
+def test_a_bare_layer_of_torch_varies(role):
+    """In evaluation such a layer does not count its places among its modules."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True).eval()
+    with apply(layer, Policy({f"role:{role}": TokenPattern(size=1, rate=0.5)})) as applied:
+        _, spread = mc(layer, torch.randn(2, 5, 8), 4)
+        assert (spread > 0).any()
+        assert not any(place.training for place in applied.layers.values())

@@ -91,7 +91,9 @@ def test_what_cannot_be_a_source(tmp_path):
 def test_the_targets_default_dropout_is_among_what_it_is_compared_with():
     for target, baselines in transfer.TARGETS.items():
         known = [baseline.name for baseline in task_named(target).baselines]
-        assert baselines[:2] == ("none", "dropout")
+        default = {TARGET: "variational-dropout", "multi30k-de-en": "dropout"}[target]
+        assert baselines[:2] == ("none", default)
+        assert baselines[-1] == "variational-everywhere"
         assert set(baselines[1:]) <= set(known)
     how = transfer.How(workers=3, data=Path("d"))
     commands = transfer.commands(how, Path("p.json"), Path("runs/x"))
@@ -100,7 +102,7 @@ def test_the_targets_default_dropout_is_among_what_it_is_compared_with():
         asked = _parsed(arguments)
         assert (asked.task, asked.policy, asked.seeds, asked.tune_trials) == (target, Path("p.json"), 5, 16)
         assert (asked.workers, asked.data, asked.out) == (3, Path("d"), Path("runs/x") / target)
-        assert asked.baselines == "none,dropout,variational-everywhere"
+        assert asked.baselines == ",".join(transfer.TARGETS[target])
 
 
 @pytest.mark.usefixtures("short")
@@ -126,7 +128,7 @@ def test_from_searches_to_figures_and_on_after_a_stop(tmp_path):
     found = document["comparison"]
     assert (found["figure"], found["higher_is_better"]) == ("perplexity", False)
     names = [row["name"].split()[0] for row in found["arms"]]
-    assert sorted(names) == ["dropout", "none", "policy", "variational-everywhere"]
+    assert sorted(names) == ["dropout", "none", "policy", "variational-dropout", "variational-everywhere"]
     policy = Policy.load(results / "policy.json")
     assert policy == study.confirmed[0].policy == Policy.from_json(json.dumps(document["policy"]))
     source = json.loads((results / "source.json").read_text())

@@ -71,8 +71,8 @@ def mc(model: nn.Module, inputs: object, samples: int) -> Prediction:
 @contextmanager
 def _only_dropout(model: nn.Module) -> Iterator[list[PatternDropout | Steered]]:
     """Put dropout in training mode and all else in evaluation mode; yield the layers that want a step."""
-    before = [(module, module.training) for module in model.modules()]
-    layers = [module for module in model.modules() if isinstance(module, PatternDropout | Steered)]
+    before = [(module, module.training) for _, module in model.named_modules()]
+    layers = [module for _, module in model.named_modules() if isinstance(module, PatternDropout | Steered)]
     fired, steps = [layer.fired for layer in layers], [layer.step for layer in layers]
     numbers = [None if step is None else int(step) for step in steps]
     with ExitStack() as undo:

@@ -5,7 +5,7 @@ import torch
 
 from autodropout.data import sentences as module
 from autodropout.data.parallel import Pairs
-from autodropout.data.sentences import NumberedPairs, Sentences, in_batches, numbered_pairs, pair_batches
+from autodropout.data.sentences import NumberedPairs, PairBatches, Sentences, in_batches, numbered_pairs
 from autodropout.data.subwords import BEGIN, END
 from autodropout.errors import DataError, UsageError
 
@@ -74,7 +74,7 @@ def test_batches_are_filled():
 def epoch(pairs, seed, skip=0):
     """Return the batches of an epoch as lists of sentences."""
     number = len(in_batches(pairs, 60, torch.arange(len(pairs))))
-    stream = pair_batches(pairs, 60, seed)
+    stream = PairBatches(pairs=pairs, num_tokens=60, seed=seed)
     return [source[:, 0].tolist() for source, _ in islice(stream, skip, skip + number)]
 
 
@@ -97,15 +97,27 @@ def test_the_order_is_the_seeds():
     assert epoch(pairs, 2) != first
 
 
+@pytest.mark.parametrize("step", [0, 3, 40, 95])
+def test_batches_from_a_step_on_are_those_of_the_whole(step):
+    """An epoch has fewer than 40 batches."""
+    batches = PairBatches(pairs=random_pairs(200), num_tokens=60, seed=1)
+    whole = list(islice(batches, step, step + 3))
+    later = list(islice(batches.starting_at(step), 3))
+    assert len(in_batches(batches.pairs, 60, torch.arange(200))) < 40
+    for (source, target), (again, same) in zip(whole, later, strict=True):
+        assert torch.equal(source, again)
+        assert torch.equal(target, same)
+
+
 def test_source_and_target_belong_together():
-    for source, target in islice(pair_batches(random_pairs(50), 60, 0), 20):
+    for source, target in islice(PairBatches(pairs=random_pairs(50), num_tokens=60, seed=0), 20):
         assert torch.equal(source[:, 0], target[:, 1])
 
 
 def test_a_sentence_over_the_limit_is_refused_before_anything_is_drawn():
     pairs = NumberedPairs(source=Sentences.of([[5] * 3, [5] * 9]), target=Sentences.of([[5] * 4] * 2))
     with pytest.raises(UsageError) as caught:
-        pair_batches(pairs, 8, 0)
+        PairBatches(pairs=pairs, num_tokens=8, seed=0)
     assert str(caught.value) == (
         "a sentence has 9 tokens with its ends; expected at most 8, as a batch has: leave it out or allow "
         "larger batches"

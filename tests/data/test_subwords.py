@@ -52,6 +52,18 @@ def test_characters_never_seen_are_unknown():
     assert text.split() == ["the", "house"]
 
 
+@pytest.mark.parametrize("split", [True, False])
+def test_what_looks_like_a_token_of_our_own_is_text(split):
+    """As a web page's markup, apart from words and so often at their end that it becomes a subword."""
+    written = ["the <pad> house</s>", "</s> a <s> mouse</s> <unk>", "one < pad > or <pad > or </s >"]
+    written += [f"{word}</s>" for word in ("house", "mouse", "louse")]
+    vocabulary = learned([TEXT + 5 * written], SubwordSettings(size=50, split_punctuation=split))
+    numbers = vocabulary.encode(written)
+    assert min(number for one in numbers for number in one) > UNKNOWN
+    assert vocabulary.decode(numbers) == written
+    assert Subwords(vocabulary._document).encode(written) == numbers
+
+
 def test_the_same_text_gives_the_same_vocabulary():
     first = learned([TEXT, TEXT[:2]], SETTINGS)
     assert learned([TEXT, TEXT[:2]], SETTINGS).checksum == first.checksum

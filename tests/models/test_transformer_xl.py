@@ -162,6 +162,16 @@ def test_a_memory_is_cleared_and_belongs_to_one_batch():
     )
 
 
+def test_a_memory_goes_on_from_what_another_held():
+    net, memory, other = small(), Memory(4), Memory(4)
+    assert memory.states == ()
+    net(tokens(3, 6), memory)
+    assert [state.shape for state in memory.states] == [(3, 4, 8)] * 2
+    other.states = [state.clone() for state in memory.states]
+    assert torch.equal(net(tokens(), other), net(tokens(), memory))
+    assert not torch.equal(net(tokens()), net(tokens(), memory))
+
+
 @pytest.mark.parametrize("length", [-1, 1.5, True])
 def test_a_memory_of_no_length(length):
     with pytest.raises(UsageError) as caught:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -141,13 +142,14 @@ def in_batches(pairs: NumberedPairs, num_tokens: int, order: Tensor) -> list[Ten
     return [torch.tensor(rows[a:b]) for a, b in zip(cuts, [*cuts[1:], len(rows)], strict=True)]
 
 
-def pair_batches(pairs: NumberedPairs, num_tokens: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (source, target) for ever, every pair once in each epoch, the batches in a fresh order.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PairBatches:
+    """(source, target) for ever, every pair once in each epoch, the batches in a fresh order.
 
     Pairs of about the same length stand together, so that little is padding. The order depends on the
     seed alone and not on what else is drawn meanwhile.
 
-    Args:
+    Attributes:
         pairs: What to draw from.
         num_tokens: Most tokens in a batch's source and in its target, padding included.
         seed: Of the order.
@@ -155,15 +157,26 @@ def pair_batches(pairs: NumberedPairs, num_tokens: int, seed: int) -> Iterator[t
     Raises:
         UsageError: A pair alone has more tokens.
     """
-    in_batches(pairs, num_tokens, torch.arange(len(pairs)))  # to say at once what is too long
-    return _batches(pairs, num_tokens, torch.Generator().manual_seed(seed))
 
+    pairs: NumberedPairs
+    num_tokens: int
+    seed: int
 
-def _batches(
-    pairs: NumberedPairs, num_tokens: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    while True:
-        batches = in_batches(pairs, num_tokens, torch.randperm(len(pairs), generator=generator))
-        for number in torch.randperm(len(batches), generator=generator).tolist():
-            rows = batches[number]
-            yield pairs.source.chosen(rows), pairs.target.chosen(rows)
+    def __post_init__(self) -> None:
+        in_batches(self.pairs, self.num_tokens, torch.arange(len(self.pairs)))  # says what is too long
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.starting_at(0)
+
+    def starting_at(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return the batches from this step on, steps counted from 0; those before it are not made."""
+        source, target = self.pairs.source, self.pairs.target
+        return ((source.chosen(rows), target.chosen(rows)) for rows in islice(self._rows(), step, None))
+
+    def _rows(self) -> Iterator[Tensor]:
+        generator = torch.Generator().manual_seed(self.seed)
+        while True:
+            order = torch.randperm(len(self.pairs), generator=generator)
+            batches = in_batches(self.pairs, self.num_tokens, order)
+            for number in torch.randperm(len(batches), generator=generator).tolist():
+                yield batches[number]

@@ -22,7 +22,8 @@ PAD, BEGIN, END, UNKNOWN = range(4)
 CACHE_VARIABLE = "AUTODROPOUT_CACHE"
 """Environment variable that names the folder in which vocabularies are kept."""
 
-_SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
+# Their names have a blank, which no subword has: merges may make "</s>" of a text's own characters.
+_SPECIAL = ("<pad >", "<s >", "</s >", "<unk >")
 _SCHEMA = 1
 _CHUNK = 10_000  # sentences
 _log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Subwords:
 
         self._document = document
         self._tokenizer = Tokenizer.from_str(document)
+        self._tokenizer.encode_special_tokens = True  # a text may hold these names
 
     def __len__(self) -> int:
         return int(self._tokenizer.get_vocab_size())
@@ -168,7 +170,7 @@ def _sum(text: str) -> str:
 
 def _key(texts: Sequence[Sequence[str]], settings: SubwordSettings) -> str:
     """Return what a vocabulary hangs on, as a short hash."""
-    digest = hashlib.sha256(json.dumps([asdict(settings), metadata.version("tokenizers")]).encode())
+    digest = hashlib.sha256(json.dumps([asdict(settings), _SPECIAL, metadata.version("tokenizers")]).encode())
     for chunk in _chunks(texts):
         digest.update(chunk)
     return digest.hexdigest()[:16]

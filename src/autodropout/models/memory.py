@@ -32,6 +32,18 @@ class Memory:
         self.length = length
         self._states: tuple[Tensor, ...] = ()
 
+    @property
+    def states(self) -> tuple[Tensor, ...]:
+        """What it holds: of each layer the latest inputs, (N, up to ``length``, C); empty at the beginning.
+
+        Setting it goes on from what another memory held.
+        """
+        return self._states
+
+    @states.setter
+    def states(self, states: Sequence[Tensor]) -> None:
+        self._states = tuple(states)
+
     def past(self, layer: int, x: Tensor) -> Tensor:
         """Return what a layer's input was before this segment, (N, up to ``length``, C).
 

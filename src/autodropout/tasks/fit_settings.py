@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from autodropout.errors import UsageError
 from autodropout.tasks.batches import Batch
-from autodropout.tasks.saving import Saving
+from autodropout.tasks.saving import Carried, Saving
 
 Schedule = Callable[[float], float]
 """Progress of training, 0 at the first step and below 1, to a factor on every learning rate."""
@@ -36,6 +36,7 @@ class FitSettings:
         channels_last: Keep weights of convolutions and maps in this order, which GPUs want.
         compile: Train through ``torch.compile``; what is measured stays eager.
         saving: Where to keep a checkpoint, from which the same call goes on; None keeps none.
+        carried: What a checkpoint keeps beside model and optimiser; None for nothing.
         clip_norm: Largest norm of the gradient over all parameters; None leaves it alone.
         check_every: Steps between two looks at the loss for divergence; a look waits for the device.
         stop: Called with the curve after every measurement; True ends training there. It sees nothing but
@@ -53,6 +54,7 @@ class FitSettings:
     channels_last: bool = False
     compile: bool = False
     saving: Saving | None = None
+    carried: Carried | None = None
     clip_norm: float | None = None
     check_every: int = 10
     stop: Callable[[Sequence[float]], bool] | None = None

@@ -125,8 +125,8 @@ class Loop:
 
     def restore(self) -> int:
         """Go back to the last checkpoint, if there is one; return the steps that were made."""
-        saving = self.settings.saving
-        saved = None if saving is None else saving.read(self.model, self.optimiser)
+        saving, carried = self.settings.saving, self.settings.carried
+        saved = None if saving is None else saving.read(self.model, self.optimiser, carried)
         if saved is None:
             return 0
         self.curve, self.loss = list(saved.curve), saved.loss
@@ -157,4 +157,5 @@ class Loop:
                 seconds=self.seconds,
                 adaptive=tuple(handle.state_dict() for handle in self.adaptive),
             ),
+            self.settings.carried,
         )

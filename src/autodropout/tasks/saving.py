@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,7 +18,19 @@ from autodropout.errors import DataError, UsageError
 CHECKPOINT = "checkpoint.safetensors"
 
 _SCHEMA = 1
-_MODEL, _OPTIMISER, _RANDOM = "model.", "optimiser.", "random."
+_MODEL, _OPTIMISER, _RANDOM, _CARRIED = "model.", "optimiser.", "random.", "carried."
+
+
+class Carried(Protocol):
+    """What a training takes from step to step beside model and optimiser, such as a memory of the text."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return what it holds, by name."""
+        ...
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what ``tensors`` returned, on the model's device."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +65,8 @@ class Saving:
     """Where a training keeps its checkpoint, and what training it is.
 
     The file is written under another name first, so that a kill at any moment leaves a whole one. It holds
-    the weights, the optimiser's tensors, the states of the random generators and the curve.
+    the weights, the optimiser's tensors, what else is carried from step to step, the states of the random
+    generators and the curve.
 
     Attributes:
         folder: Directory, made when the first checkpoint is written.
@@ -70,7 +84,13 @@ class Saving:
         """The file."""
         return self.folder / CHECKPOINT
 
-    def write(self, model: nn.Module, optimiser: torch.optim.Optimizer, saved: Saved) -> None:
+    def write(
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        saved: Saved,
+        carried: Carried | None = None,
+    ) -> None:
         """Keep the state of a training.
 
         Raises:
@@ -78,7 +98,7 @@ class Saving:
         """
         tensors = {
             name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
-            for name, tensor in _tensors(model, optimiser)
+            for name, tensor in _tensors(model, optimiser, carried)
         }
         header = {"schema": _SCHEMA, "identity": self.identity, **asdict(saved)}
         draft = self.path.with_name(f"{CHECKPOINT}.{os.getpid()}")
@@ -97,12 +117,15 @@ class Saving:
             with suppress(OSError):
                 draft.unlink()
 
-    def read(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> Saved | None:
+    def read(
+        self, model: nn.Module, optimiser: torch.optim.Optimizer, carried: Carried | None = None
+    ) -> Saved | None:
         """Put the state that was kept back into model, optimiser and random generators.
 
         Args:
             model: As training begins with, on its device.
             optimiser: Over its parameters.
+            carried: What else gets back what it held.
 
         Returns:
             The rest of the state; None where there is no checkpoint.
@@ -124,6 +147,9 @@ class Saving:
         saved = self._checked(header)
         model.load_state_dict(_within(tensors, _MODEL))
         _restore_optimiser(optimiser, _within(tensors, _OPTIMISER))
+        if carried is not None:
+            device = next(model.parameters()).device
+            carried.restore({name: t.to(device) for name, t in _within(tensors, _CARRIED).items()})
         _restore_generators(_within(tensors, _RANDOM))
         return saved
 
@@ -160,13 +186,17 @@ def saved_weights(folder: Path) -> dict[str, Tensor]:
         }
 
 
-def _tensors(model: nn.Module, optimiser: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+def _tensors(
+    model: nn.Module, optimiser: torch.optim.Optimizer, carried: Carried | None
+) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in model.state_dict().items():
         yield f"{_MODEL}{name}", tensor
     for number, state in optimiser.state_dict()["state"].items():
         for name, value in state.items():
             if isinstance(value, Tensor):
                 yield f"{_OPTIMISER}{number}.{name}", value
+    for name, tensor in ({} if carried is None else carried.tensors()).items():
+        yield f"{_CARRIED}{name}", tensor
     yield f"{_RANDOM}cpu", torch.get_rng_state()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         for number, random in enumerate(torch.cuda.get_rng_state_all()):

@@ -90,6 +90,22 @@ def test_each_token_but_the_first_is_predicted_once_with_what_the_memory_holds(m
         assert figure == pytest.approx(math.exp(sum(losses) / len(losses)), rel=1e-4)
 
 
+def test_perplexities_are_in_single_precision_whatever_training_has(monkeypatch):
+    nets, original = [], module.fit
+    monkeypatch.setattr(module, "fit", lambda net, *a: nets.append(net) or original(net, *a))
+    result = evaluate(WORDS, 0, replace(RECIPE, bf16=True, steps=2, measurements=1))
+    assert result.curve[-1] == RECIPE.perplexity_on(corpus().validation)(nets[0])
+    assert result.test["perplexity"] == RECIPE.perplexity_on(corpus().test)(nets[0])
+    assert result.metrics["train_loss"] != evaluate(WORDS, 0, replace(RECIPE, steps=2)).metrics["train_loss"]
+
+
+def test_a_test_text_that_is_too_short_is_found_before_training(monkeypatch):
+    monkeypatch.setattr(module, "fit", None)
+    short = replace(corpus(), test=torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(UsageError, match="3 tokens in 3 streams; expected"):
+        RECIPE.train(short, lambda net: None, 0)
+
+
 def test_training_carries_the_memory_and_empties_it_where_the_text_begins_again(monkeypatch):
     """121 tokens in 4 streams of 30: six segments of 5."""
     lengths, original = [], Memory.past

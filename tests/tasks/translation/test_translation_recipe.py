@@ -175,6 +175,14 @@ def test_padding_is_kept_out_of_a_policys_masks(monkeypatch):
     assert rewards[1] == RECIPE.train(corpus(), nothing, 1).reward != rewards[0]
 
 
+def test_perplexities_are_in_single_precision_whatever_training_has(monkeypatch):
+    nets, real = [], translation_recipe.fit
+    monkeypatch.setattr(translation_recipe, "fit", lambda net, *a: nets.append(net) or real(net, *a))
+    result = replace(RECIPE, bf16=True, steps=2, measurements=1, beams=1).train(corpus(), nothing, 1)
+    assert result.curve[-1] == RECIPE.perplexity_on(corpus().validation)(nets[0])
+    assert result.test["perplexity"] == RECIPE.perplexity_on(corpus().test)(nets[0])
+
+
 def test_the_optimiser_is_adam_under_the_schedule(monkeypatch):
     made = []
 
@@ -187,6 +195,7 @@ def test_the_optimiser_is_adam_under_the_schedule(monkeypatch):
     RECIPE.train(corpus(), nothing, 1)
     replace(RECIPE, schedule="cosine", weight_decay=0.1, clip_norm=0.5).train(corpus(), nothing, 1)
     (first, falling, settings), (second, cosine, clipped) = made
+    assert type(first) is type(second) is torch.optim.AdamW
     assert first.defaults["betas"] == (0.9, 0.98)
     assert (first.defaults["eps"], first.defaults["weight_decay"]) == (1e-9, 0.0)
     assert second.defaults["weight_decay"] == 0.1
@@ -243,6 +252,11 @@ def test_shorter_trainings_and_the_space():
         ({"batch_tokens": 11}, "batch_tokens is 11; expected room for the longest sentence, 12 tokens"),
         ({"warmup": 0.0}, "warmup is 0.0; expected a share of the steps, above 0 and below 1"),
         ({"warmup": 1.0}, "warmup is 1.0; expected a share of the steps, above 0 and below 1"),
+        (
+            {"beams": 0},
+            "beams is 0, longest 12 and alpha 0.6; expected at least one beam and one token, and an alpha of "
+            "at least 0",
+        ),
     ],
 )
 def test_refuses_impossible_recipes(wrong, text):

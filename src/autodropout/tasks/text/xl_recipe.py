@@ -1,7 +1,7 @@
 """How a Transformer-XL is trained on a running text: segments with a memory, Adam, a cosine."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self, cast
 
@@ -17,6 +17,7 @@ from autodropout.policy import ROLES
 from autodropout.result import Result
 from autodropout.tasks.base import Prepare
 from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, shortened, warmed_up
+from autodropout.tasks.saving import Saving
 from autodropout.tasks.text.r_drop import RDrop, language_model_objective, token_loss
 from autodropout.token_space import TokenSpace
 
@@ -29,7 +30,7 @@ class XlRecipe:
 
     The text stands in ``batch_size`` streams side by side; a step is a segment of each, the memory holds what
     came before it. Where the text ends it begins again with an empty memory. Perplexities are of every token
-    but the first, each predicted once.
+    but the first, each predicted once, in single precision whatever training has.
 
     Attributes:
         size: Of the network.
@@ -87,7 +88,7 @@ class XlRecipe:
         """Return the recipe with this fraction of the steps, in (0, 1]; the cosine shrinks with it."""
         return replace(self, steps=shortened(self.steps, budget))
 
-    def train(self, corpus: Corpus, prepare: Prepare, seed: int) -> Result:
+    def train(self, corpus: Corpus, prepare: Prepare, seed: int, saving: Saving | None = None) -> Result:
         """Train one network; return 80 / validation perplexity, the test's perplexity beside it.
 
         Weights and masks follow from the seed; the first weights are the same whatever ``prepare`` does,
@@ -97,9 +98,11 @@ class XlRecipe:
             corpus: The text, over a vocabulary of the network's size.
             prepare: Changes the fresh network; what it returns may be an ``RDrop``.
             seed: Of everything random.
+            saving: Where to keep a checkpoint, from which the same call goes on; None keeps none.
 
         Raises:
-            UsageError: The vocabularies differ, or a text is shorter than its streams are many.
+            UsageError: The vocabularies differ, a text is shorter than its streams are many, or the
+                checkpoint is of another training.
         """
         if len(corpus.vocabulary) != self.size.vocabulary:
             raise UsageError(
@@ -109,8 +112,10 @@ class XlRecipe:
         torch.manual_seed(seed)
         net = self.model()
         prepared = prepare(net)
-        validated = self.perplexity_on(corpus.validation)
-        fitted = self._fit(net, corpus.train, prepared, validated)
+        validated, tested = map(self.perplexity_on, (corpus.validation, corpus.test))
+        reading = _Reading(self.memory, num_segments(len(corpus.train), self.batch_size, self.segment))
+        settings = self._settings(reading, prepared, validated, saving)
+        fitted = self._fit(net, corpus.train, settings)
         metrics = {
             "train_loss": fitted.loss,
             "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
@@ -121,7 +126,7 @@ class XlRecipe:
         return Result(
             reward=_SCALE / perplexity,
             metrics=metrics | {"val_perplexity": perplexity},
-            test={"perplexity": self.perplexity_on(corpus.test)(net)},
+            test={"perplexity": tested(net)},
             curve=fitted.curve,
             seconds=fitted.seconds,
         )
@@ -136,19 +141,23 @@ class XlRecipe:
             total = torch.zeros((), dtype=torch.float64, device=device)
             for inputs, labels in parts:
                 known = (labels != IGNORED).sum().item()
-                loss = token_loss(net(inputs.to(device), memory).float(), labels.to(device))
+                with torch.autocast(device.type, enabled=False):
+                    loss = token_loss(net(inputs.to(device), memory).float(), labels.to(device))
                 total += loss.double() * known if known else 0.0
             return (total / (len(tokens) - 1)).exp().item()  # infinite where math.exp would raise
 
         return perplexity
 
-    def _fit(
-        self, net: nn.Module, train: Tensor, prepared: object, measure: Callable[[nn.Module], float]
-    ) -> Fitted:
+    def _settings(
+        self,
+        reading: "_Reading",
+        prepared: object,
+        measure: Callable[[nn.Module], float],
+        saving: Saving | None,
+    ) -> FitSettings:
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         on_gpu = not device.startswith("cpu")
-        reading = _Reading(self.memory, num_segments(len(train), self.batch_size, self.segment))
-        settings = FitSettings(
+        return FitSettings(
             steps=self.steps,
             measure=measure,
             measurements=min(self.measurements, self.steps),
@@ -156,8 +165,12 @@ class XlRecipe:
             clip_norm=self.clip_norm,
             device=device,
             bf16=on_gpu if self.bf16 is None else self.bf16,
+            saving=saving,
+            carried=reading,
         )
-        optimiser = torch.optim.Adam(net.to(device).parameters(), self.learning_rate, fused=True)
+
+    def _fit(self, net: nn.Module, train: Tensor, settings: FitSettings) -> Fitted:
+        optimiser = torch.optim.Adam(net.to(settings.device).parameters(), self.learning_rate, fused=True)
         schedule = warmed_up(cosine, self.warmup)
         batches = stream_batches(train, self.batch_size, self.segment)
         return fit(net, optimiser, schedule, batches, settings)
@@ -176,3 +189,13 @@ class _Reading:
             self._memory.clear()
         self._read += 1
         return cast(Tensor, net(tokens, self._memory))
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return the memory and how much was read, see ``Carried``."""
+        states = {f"memory.{layer}": state for layer, state in enumerate(self._memory.states)}
+        return {"read": torch.tensor(self._read), **states}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from there."""
+        self._read = int(tensors["read"])
+        self._memory.states = [tensors[f"memory.{layer}"] for layer in range(len(tensors) - 1)]

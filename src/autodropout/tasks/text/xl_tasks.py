@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from autodropout.applying import apply
 from autodropout.data.ptb import WHOLE_PTB, check_ptb, load_ptb
@@ -15,6 +15,7 @@ from autodropout.models.transformer_xl import TransformerXL, XlSize
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.base import Baseline, Budget, Figure, Prepare, perplexity
+from autodropout.tasks.saving import Saving
 from autodropout.tasks.text.language_baselines import Ends, language_baselines
 from autodropout.tasks.text.xl_recipe import XlRecipe
 from autodropout.token_space import TokenSpace
@@ -72,6 +73,7 @@ class XlTask:
         text: What is read.
         recipe: Model and training.
         data: Folder of data sets; None for the one that the environment variable ``AUTODROPOUT_DATA`` names.
+        saving: Where a training keeps its checkpoint; None keeps none.
     """
 
     budget: ClassVar[Budget] = Budget(trials=512, batch=16, confirm_top=4, confirm_seeds=2)
@@ -83,6 +85,7 @@ class XlTask:
     text: TextName
     recipe: XlRecipe
     data: str | None = None
+    saving: Saving | None = None
 
     @property
     def needs(self) -> str:
@@ -122,13 +125,20 @@ class XlTask:
 
     def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
         """Train one network with a policy and return 80 / validation perplexity."""
-        task = replace(self, recipe=self.recipe.shortened(budget))
-        return task.train(partial(apply, policy=policy), seed)
+        return self.shortened(budget).train(partial(apply, policy=policy), seed)
+
+    def shortened(self, budget: float) -> Self:
+        """Return the task with this fraction of the steps, in (0, 1]; the whole schedule runs over them."""
+        return replace(self, recipe=self.recipe.shortened(budget))
+
+    def keeping(self, saving: Saving) -> Self:
+        """Return the task with trainings that keep a checkpoint there and go on from it."""
+        return replace(self, saving=saving)
 
     def train(self, prepare: Prepare, seed: int) -> Result:
         """Train one network and return 80 / validation perplexity."""
         text = TEXTS[self.text]
-        return self.recipe.train(text.load(self.data, text.size), prepare, seed)
+        return self.recipe.train(text.load(self.data, text.size), prepare, seed, self.saving)
 
 
 _PTB = XlRecipe(size=XlSize(vocabulary=WHOLE_PTB.vocabulary))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from autodropout.applying import apply
 from autodropout.data.files import data_folder
@@ -15,6 +15,7 @@ from autodropout.models.transformer_blocks import BASE, IWSLT, TransformerSize
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.base import Baseline, Budget, Figure, Prepare
+from autodropout.tasks.saving import Saving
 from autodropout.tasks.translation.baselines import translation_baselines
 from autodropout.tasks.translation.bleu import check_sacrebleu, signature
 from autodropout.tasks.translation.corpus import CorpusSettings, load_translation
@@ -41,6 +42,7 @@ class TranslationTask:
         recipe: Model and training.
         budget: What a search spends by default.
         data: Folder of data sets; None for the one that the environment variable ``AUTODROPOUT_DATA`` names.
+        saving: Where a training keeps its checkpoint; None keeps none.
     """
 
     baselines: ClassVar[tuple[Baseline, ...]] = translation_baselines()
@@ -53,6 +55,7 @@ class TranslationTask:
     recipe: TranslationRecipe
     budget: Budget
     data: str | None = None
+    saving: Saving | None = None
 
     @property
     def summary(self) -> str:
@@ -99,13 +102,21 @@ class TranslationTask:
 
     def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
         """Train one network with a policy and return 80 / validation perplexity."""
-        task = replace(self, recipe=self.recipe.shortened(budget))
-        return task.train(partial(apply, policy=policy), seed)
+        return self.shortened(budget).train(partial(apply, policy=policy), seed)
+
+    def shortened(self, budget: float) -> Self:
+        """Return the task with this fraction of the steps, in (0, 1]; the whole schedule runs over them."""
+        return replace(self, recipe=self.recipe.shortened(budget))
+
+    def keeping(self, saving: Saving) -> Self:
+        """Return the task with trainings that keep a checkpoint there and go on from it."""
+        return replace(self, saving=saving)
 
     def train(self, prepare: Prepare, seed: int) -> Result:
         """Train one network and return 80 / validation perplexity."""
         folder = data_folder(self.data).absolute()
-        return self.recipe.train(load_translation(self.files, folder, self.recipe.corpus), prepare, seed)
+        corpus = load_translation(self.files, folder, self.recipe.corpus)
+        return self.recipe.train(corpus, prepare, seed, self.saving)
 
 
 IWSLT14_DE_EN = TranslationTask(

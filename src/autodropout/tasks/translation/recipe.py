@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from autodropout.applying import Applied
-from autodropout.data.sentences import NumberedPairs, in_batches, pair_batches
+from autodropout.data.sentences import NumberedPairs, PairBatches, in_batches
 from autodropout.data.subwords import BEGIN, END, PAD
 from autodropout.errors import UsageError
 from autodropout.models.beam_search import BeamSettings, translate
@@ -28,6 +28,7 @@ from autodropout.tasks.fit import (
     shortened,
     warmed_up,
 )
+from autodropout.tasks.saving import Saving
 from autodropout.tasks.translation.bleu import Tokenisation, corpus_bleu
 from autodropout.tasks.translation.corpus import CorpusSettings, TranslationCorpus
 from autodropout.tasks.translation.loss import TranslationLoss, forced, summed_loss
@@ -40,8 +41,8 @@ _SCALE = 80.0
 class TranslationRecipe:
     """Model, training, and how it is measured; reward = 80 / validation perplexity.
 
-    Perplexities are per subword of the target, its end included, without label smoothing: they compare only
-    under one vocabulary.
+    Perplexities are per subword of the target, its end included, without label smoothing, in single precision
+    whatever training has: they compare only under one vocabulary.
 
     Attributes:
         size: Of the network.
@@ -52,7 +53,7 @@ class TranslationRecipe:
         schedule: What follows the warm-up: a fall with the root of the steps made, or a cosine.
         warmup: Share of the steps over which it rises.
         beta2: Adam's second decay.
-        weight_decay: Adam's, of all parameters.
+        weight_decay: AdamW's, of all parameters.
         label_smoothing: Share of each label that is spread over the vocabulary.
         clip_norm: Largest norm of the gradient; None leaves it alone.
         measurements: Points on the curve of validation perplexity.
@@ -63,7 +64,8 @@ class TranslationRecipe:
         bf16: Forward passes in bfloat16; None is so on a GPU only.
 
     Raises:
-        UsageError: A batch has no room for the longest sentence, or the warm-up is no share.
+        UsageError: A batch has no room for the longest sentence, the warm-up is no share, or beam search is
+            asked for the impossible.
     """
 
     size: TransformerSize
@@ -92,6 +94,7 @@ class TranslationRecipe:
             )
         if not 0.0 < self.warmup < 1.0:
             raise UsageError(f"warmup is {self.warmup!r}; expected a share of the steps, above 0 and below 1")
+        self.beam_settings()  # refuses what would else be found after training
 
     @property
     def floor(self) -> float:
@@ -112,7 +115,15 @@ class TranslationRecipe:
         """Return the recipe with this fraction of the steps, in (0, 1]; the schedule shrinks with it."""
         return replace(self, steps=shortened(self.steps, budget))
 
-    def train(self, corpus: TranslationCorpus, prepare: Prepare, seed: int) -> Result:
+    def beam_settings(self) -> BeamSettings:
+        """Return how the test set is translated."""
+        return BeamSettings(
+            begin=BEGIN, end=END, beams=self.beams, alpha=self.alpha, longest=self.corpus.longest
+        )
+
+    def train(
+        self, corpus: TranslationCorpus, prepare: Prepare, seed: int, saving: Saving | None = None
+    ) -> Result:
         """Train one network; return 80 / validation perplexity, the test's BLEU and perplexity beside it.
 
         Weights, batches and masks follow from the seed; the order of the batches and the first weights
@@ -122,6 +133,10 @@ class TranslationRecipe:
             corpus: The text, made by this recipe's settings.
             prepare: Changes the fresh network; what it returns may be an ``RDrop``.
             seed: Of everything random.
+            saving: Where to keep a checkpoint, from which the same call goes on; None keeps none.
+
+        Raises:
+            UsageError: The checkpoint is of another training.
         """
         torch.manual_seed(seed)
         net = self.model()
@@ -129,7 +144,9 @@ class TranslationRecipe:
         applied = Applied.of(net)
         if applied is not None and applied.policy is not None and applied.layers:
             applied.follow()
-        fitted = self._fit(net, corpus, prepared, seed)
+        measure = self.perplexity_on(corpus.validation)
+        settings = self._settings(prepared, measure, saving)
+        fitted = self._fit(net, corpus.train, seed, settings)
         metrics = {
             "train_loss": fitted.loss,
             "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
@@ -152,9 +169,7 @@ class TranslationRecipe:
 
     def translations(self, net: EncoderDecoder, pairs: NumberedPairs) -> list[list[int]]:
         """Return a network's translations of some sentences, in their order."""
-        settings = BeamSettings(
-            begin=BEGIN, end=END, beams=self.beams, alpha=self.alpha, longest=self.corpus.longest
-        )
+        settings = self.beam_settings()
         found: dict[int, list[int]] = {}
         for rows in in_batches(pairs, self.batch_tokens, torch.arange(len(pairs))):
             source = pairs.source.chosen(rows).to(net.codes.device)
@@ -172,33 +187,39 @@ class TranslationRecipe:
             total = torch.zeros((), dtype=torch.float64, device=device)
             for rows in batches:
                 source, target = (part.chosen(rows).to(device) for part in (pairs.source, pairs.target))
-                total += summed_loss(net, source, target)
+                with torch.autocast(device.type, enabled=False):
+                    total += summed_loss(net, source, target)
             return (total / num_labels).exp().item()  # infinite where math.exp would raise
 
         return perplexity
 
-    def _fit(self, net: EncoderDecoder, corpus: TranslationCorpus, prepared: object, seed: int) -> Fitted:
+    def _settings(
+        self, prepared: object, measure: Callable[[nn.Module], float], saving: Saving | None
+    ) -> FitSettings:
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         on_gpu = not device.startswith("cpu")
-        settings = FitSettings(
+        return FitSettings(
             steps=self.steps,
-            measure=self.perplexity_on(corpus.validation),
+            measure=measure,
             measurements=min(self.measurements, self.steps),
             objective=TranslationLoss.of(prepared, self.label_smoothing),
             observed=forced,
             device=device,
             bf16=on_gpu if self.bf16 is None else self.bf16,
+            saving=saving,
             clip_norm=self.clip_norm,
         )
-        optimiser = torch.optim.Adam(
-            net.to(device).parameters(),
+
+    def _fit(self, net: EncoderDecoder, train: NumberedPairs, seed: int, settings: FitSettings) -> Fitted:
+        optimiser = torch.optim.AdamW(
+            net.to(settings.device).parameters(),
             self.learning_rate,
             betas=(0.9, self.beta2),
             eps=1e-9,
             weight_decay=self.weight_decay,
             fused=True,
         )
-        batches = pair_batches(corpus.train, self.batch_tokens, seed)
+        batches = PairBatches(pairs=train, num_tokens=self.batch_tokens, seed=seed)
         return fit(net, optimiser, self._learning_rate(), batches, settings)
 
     def _learning_rate(self) -> Schedule:
