@@ -7,7 +7,8 @@ of the other task is looked at. There it is compared with none, with that task's
 variational dropout on WikiText-2, plain dropout in translation) and with variational dropout everywhere, all
 tuned on validation, on five fresh seeds and held-out test figures. What was found is put into
 results/transfer/. That is 73 trainings of about six seconds on wikitext2-small, and 52 of about a minute on
-multi30k-de-en. It may be stopped at any moment; the same command goes on. A policy in a file of your own is tried by: autodropout compare multi30k-de-en --policy FILE --seeds 5
+multi30k-de-en. It may be stopped at any moment; the same command goes on. A policy in a file of your own is
+tried by: autodropout compare multi30k-de-en --policy FILE --seeds 5
 """
 
 import argparse

@@ -96,6 +96,7 @@ class Train(Command):
         terminal = console(stderr=self.json, soft_wrap=True)
         identity = f"task {task.key}, policy {policy.key}, seed {self.seed}, budget {self.budget:g}"
         again = command("train", *self._words(out))
+        terminal.print(f"{task.name}: {task.summary}")
         if isinstance(task, Resumable):
             saving = Saving(folder=out, identity=identity, every=self.every)
             terminal.print(f"Training in {out}; if it is stopped, go on with: {again}")
@@ -103,13 +104,13 @@ class Train(Command):
         else:
             terminal.print(f"Training; the task {task.name} keeps no checkpoint and no weights")
         result = task.evaluate(policy, self.seed, self.budget)
-        self._keep(policy, result, out)
+        self._keep(task, policy, result, out)
         _show(result, terminal)
         if self.json:
             console(soft_wrap=True).print((out / RESULT).read_text(encoding="utf8"), end="")
         terminal.print(f"Saved: {', '.join(str(file) for file in sorted(out.iterdir()))}")
 
-    def _keep(self, policy: Policy, result: "Result", out: Path) -> None:
+    def _keep(self, task: "Task", policy: Policy, result: "Result", out: Path) -> None:
         from safetensors.torch import save_file
 
         from autodropout.atomic import write_text
@@ -124,6 +125,7 @@ class Train(Command):
             "schema": 1,
             "command": shlex.join((NAME, "train", *self._words(out))),
             "task": self.task,
+            "summary": task.summary,
             "policy": policy.key,
             "seed": self.seed,
             "budget": self.budget,

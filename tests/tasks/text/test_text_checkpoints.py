@@ -48,11 +48,13 @@ def language_model(folder, monkeypatch):
 
 
 def training(folder, task, out):
-    """The result, but for its seconds, and the weights as bytes."""
+    """Return the result, but for its seconds, and the weights as bytes."""
     POLICY.save(folder / "policy.json")
     words = ["train", task.name, "--policy", str(folder / "policy.json"), "--every", "0", "--out", str(out)]
     assert main(words) == 0
-    result = json.loads((out / "result.json").read_text())["result"]
+    document = json.loads((out / "result.json").read_text())
+    assert document["summary"] == task.summary  # which says what BLEU it is
+    result = document["result"]
     del result["seconds"]
     return result, (out / "weights.safetensors").read_bytes()
 

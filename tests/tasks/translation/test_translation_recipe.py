@@ -176,8 +176,8 @@ def test_padding_is_kept_out_of_a_policys_masks(monkeypatch):
 
 
 def test_perplexities_are_in_single_precision_whatever_training_has(monkeypatch):
-    nets, real = [], translation_recipe.fit
-    monkeypatch.setattr(translation_recipe, "fit", lambda net, *a: nets.append(net) or real(net, *a))
+    nets, real = [], module.fit
+    monkeypatch.setattr(module, "fit", lambda net, *a: nets.append(net) or real(net, *a))
     result = replace(RECIPE, bf16=True, steps=2, measurements=1, beams=1).train(corpus(), nothing, 1)
     assert result.curve[-1] == RECIPE.perplexity_on(corpus().validation)(nets[0])
     assert result.test["perplexity"] == RECIPE.perplexity_on(corpus().test)(nets[0])
