@@ -217,6 +217,7 @@ def test_token_sites_vary():
     assert (mc(layer, torch.ones(2, 4, 3), 6).spread > 0).any()
 
 
+@pytest.mark.filterwarnings("error")  # such as of sites that training left out: there was none
 @pytest.mark.parametrize("role", ["softmax", "output", "ffn", "residual"])
 def test_a_bare_layer_of_torch_varies(role):
     """In evaluation such a layer does not count its places among its modules."""

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from autodropout.attach import CHILD, RATES, with_rates
 from autodropout.errors import UsageError
 from autodropout.existing import rates_of
+from autodropout.handles import handles
 from autodropout.layers import PatternDropout
 from autodropout.probing import call
 from autodropout.steered import Steered
@@ -75,6 +76,7 @@ def _only_dropout(model: nn.Module) -> Iterator[list[PatternDropout | Steered]]:
     layers = [module for _, module in model.named_modules() if isinstance(module, PatternDropout | Steered)]
     fired, steps = [layer.fired for layer in layers], [layer.step for layer in layers]
     numbers = [None if step is None else int(step) for step in steps]
+    ran = [(one, one._ran) for module, _ in before for one in handles(module)]  # these passes are no training
     with ExitStack() as undo:
         try:
             model.eval()
@@ -87,6 +89,8 @@ def _only_dropout(model: nn.Module) -> Iterator[list[PatternDropout | Steered]]:
         finally:
             for module, training in before:
                 module.training = training
+            for one, was in ran:
+                one._ran = was
             for layer, was, number in zip(layers, fired, numbers, strict=True):
                 layer.fired = was
                 if number is not None:
