@@ -9,7 +9,7 @@ import torch
 
 from autodropout.data.files import VARIABLE
 from autodropout.data.subwords import CACHE_VARIABLE, UNKNOWN
-from autodropout.errors import DataError, SiteError
+from autodropout.errors import DataError, MissingError, SiteError
 from autodropout.pattern import ConvPattern, TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.tasks.registry import task_named
@@ -114,7 +114,7 @@ def test_without_the_files_it_says_what_to_do(tmp_path):
 
 def test_without_the_libraries_it_says_what_to_do(folder, monkeypatch):
     def gone():
-        raise named.MissingError("no such library")
+        raise MissingError("no such library")
 
     monkeypatch.setattr(named, "check_sacrebleu", gone)
     assert toy(folder).missing() == "no such library"

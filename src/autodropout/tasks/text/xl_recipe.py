@@ -1,6 +1,5 @@
 """How a Transformer-XL is trained on a running text: segments with a memory, Adam, a cosine."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self, cast
@@ -19,9 +18,8 @@ from autodropout.tasks.base import Prepare
 from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, shortened, warmed_up
 from autodropout.tasks.saving import Saving
 from autodropout.tasks.text.r_drop import RDrop, language_model_objective, token_loss
+from autodropout.tasks.text.reward import perplexity_outcome, uniform_reward
 from autodropout.token_space import TokenSpace
-
-_SCALE = 80.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +72,7 @@ class XlRecipe:
     @property
     def floor(self) -> float:
         """Reward of a model that learned nothing: all words equally likely."""
-        return _SCALE / self.size.vocabulary
+        return uniform_reward(self.size.vocabulary)
 
     def space(self) -> TokenSpace:
         """Return the standard space over all seven roles."""
@@ -116,20 +114,7 @@ class XlRecipe:
         reading = _Reading(self.memory, num_segments(len(corpus.train), self.batch_size, self.segment))
         settings = self._settings(reading, prepared, validated, saving)
         fitted = self._fit(net, corpus.train, settings)
-        metrics = {
-            "train_loss": fitted.loss,
-            "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
-        }
-        if fitted.diverged:
-            return Result(reward=math.nan, metrics=metrics, curve=fitted.curve, seconds=fitted.seconds)
-        perplexity = fitted.curve[-1]
-        return Result(
-            reward=_SCALE / perplexity,
-            metrics=metrics | {"val_perplexity": perplexity},
-            test={"perplexity": tested(net)},
-            curve=fitted.curve,
-            seconds=fitted.seconds,
-        )
+        return perplexity_outcome(fitted, net, lambda: {"perplexity": tested(net)})
 
     def perplexity_on(self, tokens: Tensor) -> Callable[[nn.Module], float]:
         """Return what measures exp(mean cross-entropy per token) of a network in evaluation mode."""

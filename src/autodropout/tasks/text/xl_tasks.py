@@ -2,23 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from types import MappingProxyType
 from typing import ClassVar, Literal, Self
 
-from autodropout.applying import apply
 from autodropout.data.ptb import WHOLE_PTB, check_ptb, load_ptb
 from autodropout.data.text import Corpus, CorpusSize
 from autodropout.data.wikitext2 import WHOLE_WIKITEXT2, check_wikitext2, load_wikitext2
-from autodropout.errors import DataError
-from autodropout.models.transformer_xl import TransformerXL, XlSize
-from autodropout.policy import Policy
+from autodropout.models.transformer_xl import XlSize
 from autodropout.result import Result
-from autodropout.tasks.base import Baseline, Budget, Figure, Prepare, perplexity
+from autodropout.tasks.base import Baseline, Budget, Prepare
 from autodropout.tasks.saving import Saving
 from autodropout.tasks.text.language_baselines import Ends, language_baselines
+from autodropout.tasks.text.task import LanguageTask
 from autodropout.tasks.text.xl_recipe import XlRecipe
-from autodropout.token_space import TokenSpace
 
 TextName = Literal["ptb", "wikitext-2"]
 
@@ -59,7 +55,7 @@ TEXTS = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class XlTask:
+class XlTask(LanguageTask):
     """Language modelling with a Transformer-XL on a whole text.
 
     Reward = 80 / validation perplexity, as in the paper; the test's perplexity is recorded only. It is for a
@@ -79,7 +75,6 @@ class XlTask:
     budget: ClassVar[Budget] = Budget(trials=512, batch=16, confirm_top=4, confirm_seeds=2)
     baselines: ClassVar[tuple[Baseline, ...]] = language_baselines(Ends(embedding="embedding", final="final"))
 
-    name: str
     summary: str
     seconds: float
     text: TextName
@@ -92,44 +87,9 @@ class XlTask:
         """One line: which data it needs."""
         return TEXTS[self.text].needs
 
-    @property
-    def floor(self) -> float:
-        """Reward of a model that learned nothing."""
-        return self.recipe.floor
-
-    @property
-    def figure(self) -> Figure:
-        """What is compared on held-out data: the test's perplexity, of which less is better."""
-        return perplexity(self.recipe.size.vocabulary)
-
-    @property
-    def key(self) -> str:
-        """What figures on this task are comparable under."""
-        return self.name
-
-    def missing(self) -> str | None:
-        """Return what to do to get the data; None if they are there."""
-        try:
-            TEXTS[self.text].check(self.data)
-        except DataError as error:
-            return str(error)
-        return None
-
-    def space(self) -> TokenSpace:
-        """Return the standard space over all seven roles."""
-        return self.recipe.space()
-
-    def model(self) -> TransformerXL:
-        """Return an untrained network."""
-        return self.recipe.model()
-
-    def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
-        """Train one network with a policy and return 80 / validation perplexity."""
-        return self.shortened(budget).train(partial(apply, policy=policy), seed)
-
-    def shortened(self, budget: float) -> Self:
-        """Return the task with this fraction of the steps, in (0, 1]; the whole schedule runs over them."""
-        return replace(self, recipe=self.recipe.shortened(budget))
+    def check(self) -> None:
+        """Look for the files of the text."""
+        TEXTS[self.text].check(self.data)
 
     def keeping(self, saving: Saving) -> Self:
         """Return the task with trainings that keep a checkpoint there and go on from it."""

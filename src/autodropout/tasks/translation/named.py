@@ -1,30 +1,25 @@
 """Translation by name: the paper's two transfers, and one small enough for a single core."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar, Self
 
-from autodropout.applying import apply
 from autodropout.data.files import data_folder
 from autodropout.data.multi30k import MULTI30K
 from autodropout.data.parallel import ParallelFiles
 from autodropout.data.subwords import SubwordSettings, check_tokenizers
-from autodropout.errors import DataError, MissingError
-from autodropout.models.encoder_decoder import EncoderDecoder
 from autodropout.models.transformer_blocks import BASE, IWSLT, TransformerSize
-from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.base import Baseline, Budget, Figure, Prepare
 from autodropout.tasks.saving import Saving
+from autodropout.tasks.text.task import TextTask
 from autodropout.tasks.translation.baselines import translation_baselines
 from autodropout.tasks.translation.bleu import check_sacrebleu, signature
 from autodropout.tasks.translation.corpus import CorpusSettings, load_translation
 from autodropout.tasks.translation.recipe import TranslationRecipe
-from autodropout.token_space import TokenSpace
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslationTask:
+class TranslationTask(TextTask):
     """Translation with an encoder-decoder Transformer.
 
     Reward = 80 / validation perplexity; the test's BLEU and perplexity are recorded only. A search needs many
@@ -47,7 +42,6 @@ class TranslationTask:
 
     baselines: ClassVar[tuple[Baseline, ...]] = translation_baselines()
 
-    name: str
     text: str
     needs: str
     seconds: float
@@ -68,11 +62,6 @@ class TranslationTask:
         return signature(self.recipe.tokenisation)
 
     @property
-    def floor(self) -> float:
-        """Reward of a model that learned nothing."""
-        return self.recipe.floor
-
-    @property
     def figure(self) -> Figure:
         """What is compared on held-out data: the test's BLEU, 0 for what diverged."""
         return Figure(name="bleu", higher_is_better=True, floor=0.0)
@@ -82,31 +71,11 @@ class TranslationTask:
         """What figures on this task are comparable under: the name and the signature of BLEU."""
         return f"{self.name} (BLEU {self.signature})"
 
-    def missing(self) -> str | None:
-        """Return what to do to get the data and the libraries for text; None if they are there."""
-        try:
-            self.files.check(data_folder(self.data))
-            check_tokenizers()
-            check_sacrebleu()
-        except (DataError, MissingError) as error:
-            return str(error)
-        return None
-
-    def space(self) -> TokenSpace:
-        """Return the standard space over all seven roles."""
-        return self.recipe.space()
-
-    def model(self) -> EncoderDecoder:
-        """Return an untrained network."""
-        return self.recipe.model()
-
-    def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
-        """Train one network with a policy and return 80 / validation perplexity."""
-        return self.shortened(budget).train(partial(apply, policy=policy), seed)
-
-    def shortened(self, budget: float) -> Self:
-        """Return the task with this fraction of the steps, in (0, 1]; the whole schedule runs over them."""
-        return replace(self, recipe=self.recipe.shortened(budget))
+    def check(self) -> None:
+        """Look for the files and for the libraries for text."""
+        self.files.check(data_folder(self.data))
+        check_tokenizers()
+        check_sacrebleu()
 
     def keeping(self, saving: Saving) -> Self:
         """Return the task with trainings that keep a checkpoint there and go on from it."""

@@ -1,6 +1,5 @@
 """The recipe that translation tasks share: an encoder-decoder Transformer as in Vaswani et al. (2017)."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Self
@@ -29,12 +28,11 @@ from autodropout.tasks.fit import (
     warmed_up,
 )
 from autodropout.tasks.saving import Saving
+from autodropout.tasks.text.reward import perplexity_outcome, uniform_reward
 from autodropout.tasks.translation.bleu import Tokenisation, corpus_bleu
 from autodropout.tasks.translation.corpus import CorpusSettings, TranslationCorpus
 from autodropout.tasks.translation.loss import TranslationLoss, forced, summed_loss
 from autodropout.token_space import TokenSpace
-
-_SCALE = 80.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +97,7 @@ class TranslationRecipe:
     @property
     def floor(self) -> float:
         """Reward of a model that learned nothing: all subwords equally likely."""
-        return _SCALE / self.corpus.subwords.size
+        return uniform_reward(self.corpus.subwords.size)
 
     def space(self) -> TokenSpace:
         """Return the standard space over all seven roles."""
@@ -147,19 +145,10 @@ class TranslationRecipe:
         measure = self.perplexity_on(corpus.validation)
         settings = self._settings(prepared, measure, saving)
         fitted = self._fit(net, corpus.train, seed, settings)
-        metrics = {
-            "train_loss": fitted.loss,
-            "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
-        }
-        if fitted.diverged or not math.isfinite(fitted.curve[-1]):
-            return Result(reward=math.nan, metrics=metrics, curve=fitted.curve, seconds=fitted.seconds)
-        perplexity = fitted.curve[-1]
-        return Result(
-            reward=_SCALE / perplexity,
-            metrics=metrics | {"val_perplexity": perplexity},
-            test={"bleu": self.bleu(net, corpus), "perplexity": self.perplexity_on(corpus.test)(net)},
-            curve=fitted.curve,
-            seconds=fitted.seconds,
+        return perplexity_outcome(
+            fitted,
+            net,
+            lambda: {"bleu": self.bleu(net, corpus), "perplexity": self.perplexity_on(corpus.test)(net)},
         )
 
     def bleu(self, net: EncoderDecoder, corpus: TranslationCorpus) -> float:
