@@ -86,7 +86,7 @@ def test_help_fits_the_terminal(capsys, monkeypatch, command, columns):
         (["search", "digits", "--searcher", "luck"], "--searcher"),
         (["resume"], "DIR"),
         (["show"], "POLICY"),
-        (["tasks", "extra"], "extra"),
+        (["tasks", "toy", "extra"], "extra"),
     ],
 )
 def test_wrong_arguments_are_wrong_use(capsys, arguments, text):
@@ -181,21 +181,46 @@ def test_a_reader_that_goes_away_is_no_error():
     run.wait()
 
 
-def test_tasks_as_a_table(capsys, toy):
+def test_tasks_as_a_list(capsys, toy):
     toy.lacking = "fetch it with: fetch toy"
     assert main(["tasks"]) == 0
-    text = capsys.readouterr().out
-    assert "toy" in text
-    assert "counts sites" in text
+    first, second, _, hint, *_ = capsys.readouterr().out.splitlines()
+    assert first.split() == ["toy", "0.01", "s", "a", "training", "data", "not", "there"]
+    assert second.strip().startswith("counts sites")
+    assert hint.startswith("autodropout tasks TASK says more")
+    toy.lacking = None
+    assert main(["tasks"]) == 0
+    assert "0.01 s a training  data ready" in capsys.readouterr().out
+
+
+def test_all_about_a_task(capsys, toy):
+    toy.lacking = "fetch it with: fetch toy"
+    assert main(["tasks", "toy"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "toy counts sites" in text
     assert "16 decisions, about 10^" in text
-    assert "about 0.01 s a trial; a search is 8 trials and 4 to confirm the best" in text
+    assert "about 0.01 s a training; a search is 8 trials and 4 to confirm the best, 0.12 s of one" in text
     assert "nothing: fetch it with: fetch toy" in text
+    assert main(["tasks", "toy", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "toy"
+    assert main(["tasks", "tay"]) == 2
+    assert "there is no task 'tay'" in capsys.readouterr().err
 
 
-def test_tasks_that_take_days_are_listed_without_a_space(capsys, toy, monkeypatch):
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(6.0, "6 s"), (100.0, "100 s"), (2_400.0, "40 min"), (14_400.0, "4 h"), (7_776_000.0, "90 days")],
+)
+def test_tasks_say_how_long_a_training_takes(capsys, toy, monkeypatch, seconds, words):
+    monkeypatch.setattr(type(toy), "seconds", seconds)
+    assert main(["tasks"]) == 0
+    assert f"{words} a training" in capsys.readouterr().out
+
+
+def test_the_space_of_a_task_that_takes_days_is_not_built(capsys, toy, monkeypatch):
     monkeypatch.setattr(type(toy), "seconds", 2 * 86_400.0)
     monkeypatch.setattr(toy, "space", lambda: pytest.fail("it was built"))
-    assert main(["tasks"]) == 0
+    assert main(["tasks", "toy"]) == 0
     text = capsys.readouterr().out
     assert "counts sites" in text
     assert "decisions" not in text

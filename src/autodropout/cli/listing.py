@@ -2,11 +2,14 @@
 
 import json
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -23,32 +26,49 @@ _A_DAY = 86_400.0
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks(Command):
-    """What can be searched: size, cost, data needed and whether they are there.
+    """What can be searched, how long a training takes, and whether its data are there.
 
     For example:
       autodropout tasks
+      autodropout tasks ptb-small
       autodropout tasks --json
 
     Attributes:
+        name: Say all about this one; all of them have one line each by default.
         data: Folder of data sets, for the tasks that read files.
-        json: Print JSON for a machine instead of a table.
+        json: Print JSON for a machine.
     """
 
+    name: Annotated[
+        tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[TASK]", help_behavior_hint="")
+    ] = None
     data: Annotated[
         Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: $AUTODROPOUT_DATA, or data)")
     ] = None
     json: bool = False
 
     def run(self) -> None:
-        """Print all tasks."""
-        from autodropout.tasks.registry import TASKS, reading, reads_files
+        """Print the list or all about one task."""
+        from autodropout.tasks.registry import TASKS, task_named
 
+        say = console(soft_wrap=self.json).print
         tasks = [
-            reading(task, self.data) if self.data is not None and reads_files(task) else task
-            for task in TASKS.values()
+            self._there(task) for task in (TASKS.values() if self.name is None else [task_named(self.name)])
         ]
-        facts = [_facts(task) for task in tasks]
-        console(soft_wrap=self.json).print(json.dumps(facts, indent=2) if self.json else _table(facts))
+        if self.json:
+            facts = [_facts(task) for task in tasks]
+            say(json.dumps(facts if self.name is None else facts[0], indent=2))
+        elif self.name is None:
+            for line in _list(tasks):
+                say(line)
+            say("\nautodropout tasks TASK says more of one, and where data come from that are not there.")
+        else:
+            say(_whole(_facts(tasks[0])))
+
+    def _there(self, task: "Task") -> "Task":
+        from autodropout.tasks.registry import reading, reads_files
+
+        return reading(task, self.data) if self.data is not None and reads_files(task) else task
 
 
 def _facts(task: "Task") -> dict[str, object]:
@@ -85,14 +105,42 @@ def _num_policies(space: "Space") -> int:
     return total
 
 
-def _table(facts: list[dict[str, object]]) -> Table:
+def _list(tasks: "Sequence[Task]") -> Iterator[RenderableType]:
+    width = max(len(task.name) for task in tasks)
+    for task in tasks:
+        ready = "data ready" if task.missing() is None else "data not there"
+        yield Text.assemble(
+            (f"{task.name:{width}}", "bold"), f"  {_about(task.seconds):>7} a training  {ready}"
+        )
+        yield Padding(Text(task.summary), (0, 0, 0, 4))
+
+
+def _whole(fact: Mapping[str, Any]) -> Table:
     table = Table.grid(padding=(0, 3, 0, 0))
-    for fact in facts:
-        table.add_row(Text(str(fact["name"]), style="bold"), "what", str(fact["summary"]))
-        if fact["decisions"] is not None:
-            size = f"{fact['decisions']} decisions, about 10^{fact['policies_log10']:.0f} policies"
-            table.add_row("", "size", size)
-        trials = f"{fact['default_trials']} trials and {fact['default_confirmations']} to confirm the best"
-        table.add_row("", "cost", f"about {fact['seconds_per_trial']:g} s a trial; a search is {trials}")
-        table.add_row("", "data", f"{fact['data']}: {fact['missing'] or 'ready'}")
+    for word, text in _rows(fact):
+        table.add_row(Text(word, style="bold"), Text(text))
     return table
+
+
+def _rows(fact: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield fact["name"], fact["summary"]
+    if fact["decisions"] is not None:
+        yield "size", f"{fact['decisions']} decisions, about 10^{fact['policies_log10']:.0f} policies"
+    trials, confirmations = fact["default_trials"], fact["default_confirmations"]
+    one, all_of_them = (_about(fact["seconds_per_trial"] * number) for number in (1, trials + confirmations))
+    search = f"a search is {trials:,} trials and {confirmations} to confirm the best"
+    yield "cost", f"about {one} a training; {search}, {all_of_them} of one worker"
+    yield "data", f"{fact['data']}: {fact['missing'] or 'ready'}"
+
+
+def _about(seconds: float) -> str:
+    """Return a duration in the largest unit of which there are at least 3, or in seconds.
+
+    Example:
+        >>> _about(6.0), _about(2_400.0), _about(250_000.0)
+        ('6 s', '40 min', '69 h')
+    """
+    for unit, size in (("days", _A_DAY), ("h", 3_600.0), ("min", 60.0)):
+        if seconds >= 3 * size:
+            return f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1.0 else f"{seconds:.2g} s"
