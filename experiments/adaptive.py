@@ -14,23 +14,26 @@ Settings are the paper's: SGD with momentum .9, weight decay .0001, batches of 1
 It does not say where dropout stands, how strong anything is, nor whether images are augmented. Here dropout
 acts between the two convolutions of each residual block (the first and second of three), with a coin for
 every unit; the strengths are options. Standard and adaptive dropout have one mean rate, so that only its
-distribution over channels differs; "adaptive-unimportant" is the other direction. It may be stopped at any
-moment; the same command goes on.
+distribution over channels differs; "adaptive-unimportant" is the other direction. Below the table of all arms
+stand the pairs that were chosen beforehand: adaptive dropout beside each of the others under one setting. It
+may be stopped at any moment; the same command goes on.
 """
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from adaptive_runs import ImageRun, SequenceRun, Strengths, check
+from adaptive_arms import USUAL, Strengths
+from adaptive_data import check
+from adaptive_images import ImageRun
+from adaptive_text import SequenceRun
+from comparing import Pair, conduct, refuse
 
 from autodropout.attribution import METHODS
 from autodropout.comparison import Comparison, compare
 from autodropout.data.files import VARIABLE
-from autodropout.policy import Policy
-from autodropout.result import Result
 
 ARMS = ("none", "l1", "l2", "standard", "adaptive", "adaptive-unimportant")
 SENSITIVITY: Mapping[str, tuple[float, ...]] = {
@@ -81,6 +84,19 @@ def sequence_runs(kind: str, strengths: Strengths, *, small: bool) -> dict[str, 
     return {arm: replace(plain, arm=arm) for arm in ARMS if arm not in ("l1", "l2")}
 
 
+def pairs(experiment: str, names: Collection[str]) -> list[Pair]:
+    """Return which arms are measured against each other: adaptive dropout and what it is to beat."""
+    adaptive = [name for name in names if name.startswith("adaptive")]
+    match experiment:
+        case "sensitivity":
+            others = ("standard", "none")
+            return [(name, name.replace("adaptive", other)) for name in adaptive for other in others]
+        case "sources":
+            return [(name, "standard") for name in adaptive]
+    others = tuple(name for name in names if name not in adaptive)
+    return [*(("adaptive", other) for other in others), ("adaptive-unimportant", "standard")]
+
+
 def run(
     experiment: str, arms: Mapping[str, ImageRun | SequenceRun], out: Path, seeds: int, workers: int
 ) -> Comparison:
@@ -95,38 +111,62 @@ def run(
         higher_is_better=not lower,
         workers=workers,
         out=out,
-        task=f"adaptive-{experiment}",
+        task=label(experiment, arms),
     )
 
 
-def refuse(policy: Policy, seed: int) -> Result:
-    """No arm of these experiments is a policy."""
-    raise TypeError(f"asked to train {policy} with seed {seed}, but every arm is a run of its own")
+def label(experiment: str, arms: Mapping[str, ImageRun | SequenceRun]) -> str:
+    """Return what a directory's runs were trained under: others must not be mixed with them."""
+    first = next(iter(arms.values()))
+    strengths = first.strengths
+    return (
+        f"adaptive-{experiment}, {first.steps} steps, rate {strengths.rate:g}, l1 {strengths.l1:g}, "
+        f"l2 {strengths.l2:g}"
+    )
 
 
-if __name__ == "__main__":
+def asked(
+    experiment: str, strengths: Strengths, folder: str | None, *, small: bool
+) -> Mapping[str, ImageRun | SequenceRun]:
+    """Return the arms of an experiment by name.
+
+    Raises:
+        DataError: Its images are not there: that is said before anything runs.
+    """
+    if experiment not in _IMAGES:
+        return sequence_runs(experiment, strengths, small=small)
+    check(_IMAGES[experiment].data, small, folder)
+    return runs(experiment, strengths, folder, small=small)
+
+
+def started(given: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    strong = Strengths(rate=given.rate, l1=given.l1, l2=given.l2)
+    place = None if given.data is None else str(Path(given.data).absolute())
+    suffix = "-small" if given.small else ""
+    directory = given.out or Path(f"runs/adaptive-{given.experiment}{suffix}")
+
+    def made() -> Comparison:
+        arms = asked(given.experiment, strong, place, small=given.small)
+        return run(given.experiment, arms, directory, given.seeds, given.workers)
+
+    conduct(made, lambda names: pairs(given.experiment, names), directory)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("experiment", choices=EXPERIMENTS, metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
     parser.add_argument("--small", action="store_true", help="the small sibling, for 2 cores")
     parser.add_argument("--data", default=os.environ.get(VARIABLE), help="folder of the data sets")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each arm; the paper does not say")
-    parser.add_argument("--rate", type=float, default=Strengths.rate, help="mean rate of dropout")
-    parser.add_argument("--l1", type=float, default=Strengths.l1, help="factor of the sum of magnitudes")
-    parser.add_argument("--l2", type=float, default=Strengths.l2, help="factor of half the sum of squares")
+    parser.add_argument("--rate", type=float, default=USUAL.rate, help="mean rate of dropout")
+    parser.add_argument("--l1", type=float, default=USUAL.l1, help="factor of the sum of magnitudes")
+    parser.add_argument("--l2", type=float, default=USUAL.l2, help="factor of half the sum of squares")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--out", type=Path, help="directory of the runs (default: runs/adaptive-EXPERIMENT)")
-    given = parser.parse_args()
-    strong = Strengths(rate=given.rate, l1=given.l1, l2=given.l2)
-    place = None if given.data is None else str(Path(given.data).absolute())
-    named: Mapping[str, ImageRun | SequenceRun]
-    if given.experiment in _IMAGES:
-        named = runs(given.experiment, strong, place, small=given.small)
-        check(next(iter(named.values())))  # what is missing is said before anything runs
-    else:
-        named = sequence_runs(given.experiment, strong, small=given.small)
-    suffix = "-small" if given.small else ""
-    directory = given.out or Path(f"runs/adaptive-{given.experiment}{suffix}")
-    comparison = run(given.experiment, named, directory, given.seeds, given.workers)
-    (directory / "comparison.json").write_text(comparison.to_json(), encoding="utf8")
-    (directory / "comparison.md").write_text(comparison.to_markdown(), encoding="utf8")
-    print(comparison)
+    return parser
+
+
+if __name__ == "__main__":
+    started(arguments().parse_args())

@@ -245,8 +245,8 @@ def _check_finished(study: Study) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", choices=TASKS, default="ptb-small", help="what is trained")
-    parser.add_argument("--seeds", type=int, default=How.seeds, help="that every arm is trained on")
-    parser.add_argument("--workers", type=int, default=How.workers, help="processes, one thread each")
+    parser.add_argument("--seeds", type=int, default=How().seeds, help="that every arm is trained on")
+    parser.add_argument("--workers", type=int, default=How().workers, help="processes, one thread each")
     parser.add_argument("--out", type=Path, default=OUT, help="directory of the comparisons")
     given = parser.parse_args()
     task, results = TASKS[given.task], RESULTS / given.task

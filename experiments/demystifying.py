@@ -6,7 +6,8 @@ TABLE is 1, 2, 3, 4-svhn, 4-cifar10, 5-svhn, 5-cifar10, 5-cifar100, 6-all-conv o
 sets; without --data it is what AUTODROPOUT_DATA says. It may be stopped at any moment; the same command goes
 on. Figures 1 to 3 are drawn from what tables 1, 2 and 4-cifar10 leave behind
 (demystifying_figures.py), and demystifying_power.py says how many seeds the paper's differences need: those
-of Table 3 are .0001 to .0007, where the standard error of one test accuracy is .0009.
+of Table 3 are .0001 to .0007, where the standard error of one test accuracy is .0009. Below the table of all
+cells stand the pairs that the paper compares, cells of one ratio, with p-values adjusted for their number.
 
 Settings are the paper's as printed (demystifying_cells.py, docs/decisions.md). --steps and --weight-decay
 change them where a misprint is suspected: --steps 64000 is He et al.'s schedule of ResNet-20.
@@ -14,10 +15,11 @@ change them where a misprint is suspected: --steps 64000 is He et al.'s schedule
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from comparing import Pair, conduct, refuse
 from demystifying_cells import (
     Cell,
     Kind,
@@ -26,14 +28,11 @@ from demystifying_cells import (
     convnet_quick,
     lenet,
     network_in_network,
-    prepared,
     resnet20,
 )
 
 from autodropout.comparison import Comparison, compare
 from autodropout.data.files import VARIABLE
-from autodropout.policy import Policy
-from autodropout.result import Result
 
 RATIOS = (0.3, 0.2, 0.1, 0.05, 0.01, 0.005)
 POINTS = 20
@@ -169,6 +168,28 @@ def cells(table: str, setting: Setting, folder: str | None) -> dict[str, Cell]:
     return found
 
 
+def pairs(table: str, names: Collection[str]) -> list[Pair]:
+    """Return which cells the paper measures against each other: those of one ratio, or all of Table 6.
+
+    Tables 1 and 2: each kind beside the plain network and beside standard dropout. Tables 3 to 5: augmented
+    beside standard dropout. Table 6: augmented dropout beside all others but the plain network.
+    """
+    if table.startswith("6"):
+        return [("augmented", name) for name in names if name not in ("augmented", "plain")]
+    if table not in ("1", "2"):
+        return [(name, name.replace("augmented", "standard")) for name in names if name.startswith("aug")]
+    cells = [name for name in names if name != "plain"]
+    others = [name for name in cells if not name.startswith("standard")]
+    beside = [(name, f"standard {name.split()[1]}") for name in others]
+    return [*((name, "plain") for name in cells), *beside]
+
+
+def label(table: str, setting: Setting) -> str:
+    """Return what a directory's runs were trained under: others must not be mixed with them."""
+    images = f"{setting.small} images" if setting.small else "all images"
+    return f"demystifying-{table}, {setting.steps} steps, weight decay {setting.weight_decay:g}, {images}"
+
+
 def run(table: str, named: Mapping[str, Cell], out: Path, seeds: int, workers: int) -> Comparison:
     """Train every cell on the same seeds and measure each against standard dropout."""
     standard = [name for name in named if name.startswith("standard")]
@@ -179,16 +200,28 @@ def run(table: str, named: Mapping[str, Cell], out: Path, seeds: int, workers: i
         baselines=standard,
         workers=workers,
         out=out,
-        task=f"demystifying-{table}",
+        task=label(table, next(iter(named.values())).setting),
     )
 
 
-def refuse(policy: Policy, seed: int) -> Result:
-    """No arm of these tables is a policy."""
-    raise TypeError(f"asked to train {policy} with seed {seed}, but every arm is a run of its own")
+def started(given: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    asked = setting_of(given.table, small=given.small)
+    changed = {"steps": given.steps, "weight_decay": given.weight_decay}
+    asked = replace(asked, **{name: value for name, value in changed.items() if value is not None})
+    place = None if given.data is None else str(Path(given.data).absolute())
+    suffix = "-small" if given.small else ""
+    directory = given.out or Path(f"runs/demystifying-{given.table}{suffix}")
+
+    def made() -> Comparison:
+        asked.images(place)  # what is missing is said before anything runs
+        return run(given.table, cells(given.table, asked, place), directory, given.seeds, given.workers)
+
+    conduct(made, lambda names: pairs(given.table, names), directory)
 
 
-if __name__ == "__main__":
+def arguments() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("table", choices=SETTINGS, metavar="TABLE", help=", ".join(SETTINGS))
     parser.add_argument("--small", action="store_true", help="the small sibling, for 2 cores")
@@ -198,15 +231,8 @@ if __name__ == "__main__":
     parser.add_argument("--weight-decay", type=float, help="(default: as printed)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--out", type=Path, help="directory of the runs (default: runs/demystifying-TABLE)")
-    given = parser.parse_args()
-    asked = setting_of(given.table, small=given.small)
-    changed = {"steps": given.steps, "weight_decay": given.weight_decay}
-    asked = replace(asked, **{name: value for name, value in changed.items() if value is not None})
-    place = None if given.data is None else str(Path(given.data).absolute())
-    prepared(asked, place)  # what is missing is said before anything runs
-    suffix = "-small" if given.small else ""
-    directory = given.out or Path(f"runs/demystifying-{given.table}{suffix}")
-    comparison = run(given.table, cells(given.table, asked, place), directory, given.seeds, given.workers)
-    (directory / "comparison.json").write_text(comparison.to_json(), encoding="utf8")
-    (directory / "comparison.md").write_text(comparison.to_markdown(), encoding="utf8")
-    print(comparison)
+    return parser
+
+
+if __name__ == "__main__":
+    started(arguments().parse_args())

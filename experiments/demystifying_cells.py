@@ -5,24 +5,17 @@ a misprint, docs/decisions.md says so.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal
 
 import torch
+from demystifying_images import Looks, Name, Prepared, chunks, prepared
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodropout.augmenting import augmented_dropout, backward_dropout, forward_dropout
-from autodropout.data.augmentation import Crops, Flips
-from autodropout.data.cifar import Cifar
-from autodropout.data.cifar_small import CifarSmall
-from autodropout.data.images import ImageData, chosen, image_data, scaled, shrunk
-from autodropout.data.mnist import load_mnist
 from autodropout.data.splits import Examples
-from autodropout.data.svhn import Svhn
-from autodropout.data.whitening import Zca, contrast_normalised
 from autodropout.models.all_conv import AllConv
 from autodropout.models.cifar_resnet import CifarResNet
 from autodropout.models.convnet_quick import ConvNetQuick
@@ -30,15 +23,12 @@ from autodropout.models.lenet import LeNet
 from autodropout.models.network_in_network import NetworkInNetwork
 from autodropout.monte_carlo import mc
 from autodropout.result import Result
-from autodropout.tasks.batches import Batch, shuffled_batches
+from autodropout.tasks.batches import Batch
 from autodropout.tasks.fit import FitSettings, Objective, fit
-from autodropout.tasks.images.batches import Changes, ImageBatches
 from autodropout.tasks.methods.distillation import Probabilities, distilling
 from autodropout.tasks.methods.expectation_linear import ExpectationLinear
 
 Kind = Literal["plain", "standard", "forward", "backward", "augmented", "monte-carlo", "distillation", "el"]
-Looks = Literal["unit", "mean-image", "channels", "whitened"]
-CHUNK = 500
 MONTE_CARLO = 100
 DISTILLED = 0.1
 
@@ -50,8 +40,7 @@ class Setting:
     Attributes:
         network: Returns it, from the number of classes.
         data: Name of the data set.
-        looks: What the network sees: pixels times 1/256; pixels from 0 to 255 less the training images' mean
-            image; channels of mean 0 and deviation 1; contrast-normalised and whitened.
+        looks: What the network sees.
         consumers: Layers whose input is dropped, with their ratio where the table gives none.
         steps: Optimiser steps.
         batch_size: Images per step.
@@ -66,7 +55,7 @@ class Setting:
     """
 
     network: Callable[[int], nn.Module]
-    data: Literal["mnist", "cifar10", "cifar100", "svhn"]
+    data: Name
     looks: Looks
     consumers: tuple[tuple[str, float | None], ...]
     steps: int
@@ -79,6 +68,14 @@ class Setting:
     augment: bool = False
     small: int = 0
     side: int = 32
+
+    def images(self, folder: str | None) -> Prepared:
+        """Return the images as the network sees them.
+
+        Raises:
+            DataError: They are not there, or damaged.
+        """
+        return prepared(self.data, self.looks, self.augment, (self.small, self.side), folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +104,9 @@ class Cell:
 
     def __call__(self, seed: int) -> Result:
         """Train one network; its weights and batches follow from the seed alone."""
-        return self.train(prepared(self.setting, self.folder), seed)
+        return self.train(self.setting.images(self.folder), seed)
 
-    def train(self, data: "Prepared", seed: int) -> Result:
+    def train(self, data: Prepared, seed: int) -> Result:
         """Train one network on some images and measure it on the test images."""
         torch.manual_seed(seed)
         net = self.setting.network(data.num_classes)
@@ -124,7 +121,7 @@ class Cell:
             objective=seen.watched(objective),
             device=device,
         )
-        batches = data.batches(self.setting, seed)
+        batches = data.batches(self.setting.batch_size, seed)
         fitted = fit(net, optimiser(net, self.setting), self.falling, batches, settings)
         if fitted.diverged:
             return Result(reward=math.nan, metrics={"train_loss": fitted.loss}, seconds=fitted.seconds)
@@ -154,7 +151,7 @@ class Cell:
         """Return the factor on the learning rate."""
         return float(0.1 ** sum(progress >= fall for fall in self.setting.falls))
 
-    def judged(self, net: nn.Module, data: "Prepared", seed: int, device: str) -> Callable[[Tensor], Tensor]:
+    def judged(self, net: nn.Module, data: Prepared, seed: int, device: str) -> Callable[[Tensor], Tensor]:
         """Return what is tested: the network in evaluation, its Monte Carlo average, or its student."""
         if self.kind == "monte-carlo":
             says = Probabilities(net)
@@ -167,7 +164,7 @@ class Cell:
         settings = FitSettings(
             steps=max(1, round(DISTILLED * last.steps)), objective=distilling(net), device=device
         )
-        batches = data.batches(self.setting, seed + 1)
+        batches = data.batches(self.setting.batch_size, seed + 1)
         fit(student, optimiser(student, last), lambda _: 1.0, batches, settings)
         return student
 
@@ -213,81 +210,6 @@ class Curves:
         return named
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Prepared:
-    """Images as a network sees them.
-
-    Attributes:
-        train: float32, or uint8 where ``changes`` scales each batch.
-        test: float32.
-        num_classes: Classes there are.
-        changes: What happens to each batch of training images; None leaves them alone.
-    """
-
-    train: Examples
-    test: Examples
-    num_classes: int
-    changes: Changes | None = None
-
-    def batches(self, setting: Setting, seed: int) -> Iterable[Batch]:
-        """Return the batches of a training."""
-        if self.changes is None:
-            return shuffled_batches(self.train, setting.batch_size, seed)
-        return ImageBatches(
-            examples=self.train, batch_size=setting.batch_size, seed=seed, change=self.changes
-        )
-
-
-def prepared(setting: Setting, folder: str | None) -> Prepared:
-    """Read a setting's images and bring them into the shape that it wants."""
-    return _prepared(setting.data, setting.looks, setting.augment, (setting.small, setting.side), folder)
-
-
-@lru_cache(maxsize=1)
-def _prepared(data: str, looks: Looks, augment: bool, size: tuple[int, int], folder: str | None) -> Prepared:
-    if data == "mnist":
-        splits = load_mnist(folder)
-        count = size[0] or len(splits.train)
-        part = Examples(inputs=splits.train.inputs[:count], labels=splits.train.labels[:count])
-        return Prepared(train=_unit(part), test=_unit(splits.test), num_classes=10)
-    found = _images(data, *size, folder)
-    train, test = found.splits.train, found.splits.test
-    if looks == "channels":
-        changes = Changes(
-            mean=found.mean, deviation=found.deviation, stored=(Crops(), Flips()) if augment else ()
-        )
-        seen = Examples(inputs=scaled(test.inputs, found.mean, found.deviation), labels=test.labels)
-        return Prepared(train=train, test=seen, num_classes=found.num_classes, changes=changes)
-    if looks == "mean-image":
-        mean = train.inputs.float().mean(0)
-        return _through(lambda images: images.float() - mean, train, test, found.num_classes)
-    normalised = contrast_normalised(train.inputs)
-    whitened = Zca.fitted(normalised)
-    return _through(lambda images: whitened(contrast_normalised(images)), train, test, found.num_classes)
-
-
-def _images(data: str, small: int, side: int, folder: str | None) -> ImageData:
-    if data == "svhn":
-        found = Svhn(num_validation=0).load(folder)
-        few = chosen(found.splits.train, range(small))
-        parts = (few, found.splits.validation, found.splits.test)
-        return image_data(*(shrunk(part, side) for part in parts)) if small else found
-    classes: Literal[10, 100] = 10 if data == "cifar10" else 100
-    if not small:
-        return Cifar(classes=classes, num_validation=0).load(folder)
-    return CifarSmall(classes=classes, num_train=small, small_side=side).load(folder)
-
-
-def _unit(part: Examples) -> Examples:
-    """Return images whose white is 255/256, as Caffe's example has them."""
-    return Examples(inputs=part.inputs * (255 / 256), labels=part.labels)
-
-
-def _through(see: Callable[[Tensor], Tensor], train: Examples, test: Examples, num_classes: int) -> Prepared:
-    parts = [Examples(inputs=see(part.inputs), labels=part.labels) for part in (train, test)]
-    return Prepared(train=parts[0], test=parts[1], num_classes=num_classes)
-
-
 def optimiser(net: nn.Module, setting: Setting) -> torch.optim.SGD:
     """Return SGD with momentum .9, biases with a learning rate of their own."""
     biases = [p for name, p in net.named_parameters() if name.endswith("bias")]
@@ -303,11 +225,6 @@ def accuracy(says: Callable[[Tensor], Tensor], examples: Examples, device: str =
     """Return the share of images that are named rightly."""
     right = [(says(x.to(device)).argmax(1).cpu() == y).sum() for x, y in chunks(examples)]
     return int(torch.stack(right).sum()) / len(examples)
-
-
-def chunks(examples: Examples) -> Iterable[tuple[Tensor, Tensor]]:
-    """Return all examples in their order, some at a time."""
-    return zip(examples.inputs.split(CHUNK), examples.labels.split(CHUNK), strict=True)
 
 
 def lenet(num_classes: int) -> nn.Module:

@@ -189,7 +189,7 @@ def _true(short: Floats, full: Floats, noise: float) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", choices=TASKS, default="ptb-small", help="what is trained")
-    parser.add_argument("--workers", type=int, default=How.workers, help="processes, one thread each")
+    parser.add_argument("--workers", type=int, default=How().workers, help="processes, one thread each")
     parser.add_argument("--out", type=Path, default=OUT, help="directory of the short trainings")
     given = parser.parse_args()
     task, results, how = TASKS[given.task], RESULTS / given.task, How(workers=given.workers)

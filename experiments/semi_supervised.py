@@ -22,9 +22,9 @@ from rich.console import Console
 from autodropout.atomic import write_text
 from autodropout.cli.watching import Watch
 from autodropout.comparison import Comparison, compare
-from autodropout.data.ptb import VARIABLE
+from autodropout.data.files import VARIABLE
 from autodropout.engine.options import ExecutorName
-from autodropout.engine.provenance import machine, versions
+from autodropout.engine.provenance import command, machine, versions
 from autodropout.errors import AutoDropoutError, DataError
 from autodropout.policy import Policy
 from autodropout.tasks.images.task import ImageTask
@@ -98,7 +98,7 @@ def keep(found: Comparison, policy: Policy, results: Path) -> None:
         results: The directory.
     """
     plain = {
-        "command": "python experiments/semi_supervised.py " + " ".join(sys.argv[1:]),
+        "command": command(),
         "versions": versions(),
         "machine": machine(),
         "policy": json.loads(policy.to_json()),

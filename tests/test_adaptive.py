@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.checkpoint import checkpoint
 
 from autodropout.adaptive import AdaptiveDropout, AdaptiveSettings, adaptive_rates
-from autodropout.errors import ShapeError, UsageError
+from autodropout.errors import DivergedError, ShapeError, UsageError
 from oracles import assert_share
 
 RELEVANCE = torch.tensor([0.0, 1.0, 2.0, 4.0])
@@ -232,7 +232,6 @@ def test_activation_checkpointing(seed):
         (lambda: AdaptiveSettings(momentum=1.0), "momentum is 1.0; expected at least 0 and below 1"),
         (lambda: AdaptiveSettings(favours="both"), "favours is 'both'; expected \"important\" or"),
         (lambda: adaptive_rates(RELEVANCE, 1.5), "rate is 1.5"),
-        (lambda: AdaptiveDropout(4).observe(RELEVANCE / 0), "relevance is not finite; has training diverged"),
         (lambda: AdaptiveDropout(4).set_strength(2.0), "strength is 2.0; expected a number from 0 to 1"),
         (lambda: AdaptiveDropout(4).set_step(1), "the layer has no seed, so it takes no step"),
         (
@@ -244,6 +243,17 @@ def test_activation_checkpointing(seed):
 def test_numbers_are_checked(make, text):
     with pytest.raises(UsageError, match=re.escape(text)):
         make()
+
+
+def test_relevance_that_is_not_finite_leaves_rates_as_they_were():
+    layer = AdaptiveDropout(4, 0.3, site="x")
+    layer.observe(RELEVANCE)
+    before = layer.rates.clone()
+    with pytest.raises(
+        DivergedError, match='site "x": relevance is not finite; has training diverged, or is epsilon too'
+    ):
+        layer.observe(RELEVANCE / 0)
+    assert torch.equal(layer.rates, before)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 import importlib.util
+import re
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from autodropout.adapting import Adaptive
 from autodropout.attribution import METHODS
 from autodropout.data.images import image_data
+from autodropout.data.photographs import Photographs
 from autodropout.data.splits import Examples
 from autodropout.errors import DataError
 from autodropout.handles import handles
@@ -26,9 +29,13 @@ def load(name):
     return module
 
 
-single = load("adaptive_runs")
+comparing = load("comparing")
+arms_of = load("adaptive_arms")
+images = load("adaptive_data")
+single = load("adaptive_images")
+text = load("adaptive_text")
 experiment = load("adaptive")
-STRENGTHS = single.Strengths()
+STRENGTHS = arms_of.USUAL
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +50,7 @@ def loaded():
         Examples(inputs=torch.randint(256, (n, 3, 16, 16), dtype=torch.uint8), labels=torch.arange(n) % 10)
         for n in (20, 10, 10)
     ]
-    return single.in_memory(image_data(*parts))
+    return images.in_memory(image_data(*parts))
 
 
 def test_settings_are_as_printed():
@@ -92,7 +99,7 @@ def test_standard_and_adaptive_dropout_differ_in_the_rates_alone():
         net = single.network(run, 10)
         for norm in (module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)):
             torch.nn.init.ones_(norm.weight)  # timm begins with the branches at 0, where nothing is relevant
-        single.regularise(net, single.between_convolutions(net), arm, STRENGTHS, "gradient")
+        arms_of.regularise(net, single.between_convolutions(net), arm, STRENGTHS, "gradient")
         (handle,) = handles(net)
         assert isinstance(handle, Adaptive)
         handle.refresh(torch.randn(4, 3, 16, 16), torch.arange(4))
@@ -109,8 +116,70 @@ def test_text_is_trained_on_with_every_arm(kind):
         assert 1.0 < result.test["perplexity"] < 2000.0, arm
 
 
-def test_missing_images_are_said(tmp_path):
-    for name in ("imagenet", "cifar10"):
-        run = experiment.runs(name, STRENGTHS, str(tmp_path), small=False)["none"]
-        with pytest.raises(DataError):
-            single.check(run)
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("name", ["imagenet", "cifar10", "cifar100"])
+def test_missing_images_are_said(tmp_path, name, small):
+    with pytest.raises(DataError, match=r"[Tt]here (is|are) no|is not at"):
+        experiment.asked(name, STRENGTHS, str(tmp_path), small=small)
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    (tmp_path / images.TINY).mkdir()
+    path = tmp_path / images.TINY / f"{images.TINY}.zip"
+    path.write_bytes(b"half")
+    with pytest.raises(DataError, match=re.escape(f"{path} is damaged (")):
+        images.load("imagenet", True, str(tmp_path))
+
+
+def test_photographs_are_cropped_to_train_and_scaled_to_be_tested(tmp_path, monkeypatch):
+    Image = pytest.importorskip("PIL.Image")
+    for part, count in (("train", 4), ("val", 3)):
+        for kind in ("ant", "bee"):
+            (tmp_path / "imagenet" / part / kind).mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (40, 30), (255, 0, 0)).save(
+                    tmp_path / "imagenet" / part / kind / f"{number}.png"
+                )
+    few = partial(Photographs, classes=2, side=16)
+    monkeypatch.setattr(images, "Photographs", few)
+    found = images.load("imagenet", False, str(tmp_path))
+    pictures, labels = next(iter(found.batches(8, 0)))
+    assert sorted(labels.tolist()) == [0] * 4 + [1] * 4  # none is kept back
+    ((tested, true),) = found.test()
+    assert true.tolist() == [0] * 3 + [1] * 3
+    red = (1 - 0.485) / 0.229
+    for seen in (pictures, tested):
+        assert seen.shape[1:] == (3, 16, 16)
+        assert torch.allclose(seen[:, 0], torch.tensor(red))
+
+
+def test_the_usual_strengths_are_those_of_the_command_line():
+    given = experiment.arguments().parse_args(["cifar10"])
+    assert (given.rate, given.l1, given.l2) == (STRENGTHS.rate, STRENGTHS.l1, STRENGTHS.l2)
+
+
+def test_adaptive_dropout_is_measured_beside_each_other_arm_of_its_setting():
+    assert experiment.pairs("cifar10", experiment.ARMS) == [
+        ("adaptive", "none"),
+        ("adaptive", "l1"),
+        ("adaptive", "l2"),
+        ("adaptive", "standard"),
+        ("adaptive-unimportant", "standard"),
+    ]
+    names = experiment.runs("sensitivity", STRENGTHS, None, small=True)
+    pairs = experiment.pairs("sensitivity", names)
+    assert len(pairs) == 24
+    assert {name.split()[1] == other.split()[1] for name, other in pairs} == {True}
+    assert {other for pair in pairs for other in pair} <= set(names)
+    sources = experiment.pairs("sources", experiment.runs("sources", STRENGTHS, None, small=True))
+    assert sources == [(f"adaptive {method}", "standard") for method in METHODS]
+    arms = experiment.sequence_runs("recurrent", STRENGTHS, small=True)
+    assert [other for _, other in experiment.pairs("recurrent", arms)] == ["none", "standard", "standard"]
+
+
+def test_other_strengths_or_steps_are_another_comparison():
+    arms = [
+        experiment.runs("cifar10", strengths, None, small=small)
+        for strengths, small in ((STRENGTHS, True), (STRENGTHS, False), (replace(STRENGTHS, rate=0.2), True))
+    ]
+    assert len({experiment.label("cifar10", named) for named in arms}) == 3

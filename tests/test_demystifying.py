@@ -25,6 +25,8 @@ def load(name):
     return module
 
 
+comparing = load("comparing")
+load("demystifying_images")
 cells = load("demystifying_cells")
 tables = load("demystifying")
 figures = load("demystifying_figures")
@@ -115,6 +117,33 @@ def test_a_run_follows_from_its_seed(kind, monkeypatch):
     names = {"train_loss", "train_loss_01", "train_loss_02", "test_loss_01", "test_loss_02"}
     assert set(first.metrics) == names
     assert all(math.isfinite(value) for value in first.metrics.values())
+
+
+def test_the_pairs_are_cells_of_one_ratio():
+    names = {table: tables.cells(table, tables.SETTINGS[table], None) for table in ("1", "3", "6-nin")}
+    pairs = {table: tables.pairs(table, named) for table, named in names.items()}
+    assert pairs["3"] == [(f"augmented {r}", f"standard {r}") for r in (0.1, 0.2, 0.3, 0.4, 0.5)]
+    assert pairs["6-nin"] == [
+        ("augmented", name) for name in ("standard", "monte-carlo", "distillation", "el")
+    ]
+    assert len(pairs["1"]) == 18 + 12
+    assert ("backward 0.005", "plain") in pairs["1"]
+    assert ("forward 0.3", "standard 0.3") in pairs["1"]
+    for table, named in names.items():
+        assert {name for pair in pairs[table] for name in pair} <= set(named)
+
+
+def test_other_steps_are_another_comparison():
+    full, small = tables.SETTINGS["2"], tables.setting_of("2", small=True)
+    settings = (full, replace(full, steps=64_000), replace(full, weight_decay=0.0001), small)
+    assert len({tables.label("2", setting) for setting in settings}) == 4
+
+
+def test_a_mistake_ends_with_one_line(tmp_path):
+    given = tables.arguments().parse_args(["3", "--data", str(tmp_path), "--out", str(tmp_path / "x")])
+    with pytest.raises(SystemExit, match=r"error: MNIST is not at .*download"):
+        tables.started(given)
+    assert not (tmp_path / "x").exists()
 
 
 def test_accuracy_counts_what_is_right():

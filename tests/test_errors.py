@@ -15,6 +15,7 @@ BUILT_IN = {
     errors.LedgerError: OSError,
     errors.StudyError: RuntimeError,
     errors.MissingError: ImportError,
+    errors.DivergedError: ArithmeticError,
     errors.DeviceError: RuntimeError,
 }
 

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,13 @@ def test_the_documentation_shows_the_committed_weight_decay():
     for arm in committed["comparison"]["arms"]:
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
         assert f"| {arm['mean']:.4f} |" in line
+
+
+def test_no_default_is_a_field_of_a_class():
+    """Of a dataclass with slots that would be the slot and not the number."""
+    for path in (ROOT / "experiments").glob("*.py"):
+        found = re.findall(r"default=[A-Z]\w*\.[a-z]\w*", path.read_text(encoding="utf8"))
+        assert found == [], path.name
 
 
 images = load("images")

@@ -8,7 +8,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.checkpoint import checkpoint
 
-from autodropout import layers
+from autodropout import layers, steered
 from autodropout.errors import PatternError, ShapeError, UsageError
 from autodropout.layers import PatternDropout, pattern_text
 from autodropout.mask import conv_keep, drop, token_keep
@@ -220,7 +220,7 @@ def test_with_a_seed_a_mask_is_a_function_of_seed_rank_site_and_step(pattern, sh
     torch.manual_seed(99)
     assert torch.equal(output(), one)
     assert not any(torch.equal(other, one) for other in (output(seed=4), output(site="bn2"), output(step=6)))
-    monkeypatch.setattr(layers, "_data_parallel_rank", lambda: 1)
+    monkeypatch.setattr(steered, "_data_parallel_rank", lambda: 1)
     assert not torch.equal(output(), one)
 
 

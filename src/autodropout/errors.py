@@ -48,5 +48,9 @@ class MissingError(AutoDropoutError, ImportError):
     """A library that this part of autodropout is for is not installed."""
 
 
+class DivergedError(AutoDropoutError, ArithmeticError):
+    """Training has diverged: what should be finite is not."""
+
+
 class DeviceError(AutoDropoutError, RuntimeError):
     """A device is not there, or its memory does not suffice."""

@@ -2,22 +2,19 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
-from typing import Self
 
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from autodropout.augmented.layer import AugmentedDropout
-from autodropout.errors import PatternError, ShapeError, UsageError
+from autodropout.errors import PatternError, ShapeError
 from autodropout.fused import drop_drawn
-from autodropout.noise import CounterNoise, GeneratorNoise, Noise, stream_key
 from autodropout.pattern import ConvPattern, Pattern, TokenPattern
 from autodropout.site import Layout, Sequences
-from autodropout.tracing import at_trace_time
+from autodropout.steered import Steered
 from autodropout.valid_tokens import ValidTokens, valid_mask
 
 LAYOUTS_OF: dict[type[Pattern], tuple[Layout, ...]] = {
@@ -33,7 +30,7 @@ _PERMUTATIONS: dict[Layout, tuple[tuple[int, ...], tuple[int, ...]]] = {
 }
 
 
-class PatternDropout(nn.Module):
+class PatternDropout(Steered):
     """Drop a pattern from its input in training; return the input itself in evaluation.
 
     In training the output is ``drop(h, keep)`` with a fresh keep mask (AutoDropout, Eq. 1). The module has
@@ -67,9 +64,6 @@ class PatternDropout(nn.Module):
         torch.Size([8, 16, 4, 4])
     """
 
-    strength: Tensor
-    step: Tensor | None
-
     def __init__(
         self,
         pattern: Pattern,
@@ -79,20 +73,12 @@ class PatternDropout(nn.Module):
         seed: int | None = None,
         sequences: Sequences = ("own", None),
     ) -> None:
-        super().__init__()
+        super().__init__(site, seed)
         self.pattern = pattern
         self.layout = _checked_layout(pattern, layout)
-        self.site = site
-        self.seed = seed
-        self.fired = False
         self.behind: AugmentedDropout | None = None
         self._sequences = sequences
         self._valid: ValidTokens = {"own": None, "other": None}
-        self._level, self._number = 1.0, 0  # of strength and step: the tensors are for compiled graphs
-        self._stream = None if seed is None else stream_key(seed, site or "")
-        # No buffers: an averaged copy pairs a model's buffers with its own by position.
-        self.strength = torch.tensor(1.0)
-        self.step = None if seed is None else torch.tensor(0)
 
     def forward(self, h: Tensor) -> Tensor:
         """Return h with a fresh mask dropped from it, or h itself in evaluation.
@@ -103,45 +89,18 @@ class PatternDropout(nn.Module):
         if not self.training:
             return h
         self._check(h)
-        self._note_fired()
-        return h if self.pattern.off or self._is_idle() else self._dropped(h)
+        self.note_fired()
+        return h if self.pattern.off or self.is_idle() else self._dropped(h)
 
     def set_strength(self, strength: float) -> None:
-        """Multiply the pattern's rate by ``strength`` from now on, 0 being an exact identity.
-
-        Compiled code follows without being compiled again.
-
-        Args:
-            strength: 0 to 1.
-
-        Raises:
-            UsageError: It is out of range.
-        """
-        if not 0.0 <= strength <= 1.0:
-            raise UsageError(f"strength is {strength!r}; expected a number from 0 to 1")
-        self._level = float(strength)
-        self.strength.fill_(self._level)
+        """Multiply the pattern's rate by ``strength``, and what acts behind it: see ``Steered``."""
+        super().set_strength(strength)
         if self.behind is not None:
             self.behind.set_strength(strength)
 
     def set_step(self, step: int) -> None:
-        """Say which step the next masks are for; it must differ from one micro-batch to the next.
-
-        Compiled code follows without being compiled again. A second call within a step draws the
-        same mask again: that is what makes activation checkpointing safe.
-
-        Args:
-            step: At least 0.
-
-        Raises:
-            UsageError: The step is negative, or the layer has no seed.
-        """
-        if self.step is None:
-            raise UsageError("the layer has no seed, so it takes no step; give it one with seed=")
-        if step < 0:
-            raise UsageError(f"step is {step!r}; expected a whole number of at least 0")
-        self._number = int(step)
-        self.step.fill_(self._number)
+        """Say which step the next masks are for, here and behind: see ``Steered``."""
+        super().set_step(step)
         if self.behind is not None:
             self.behind.set_step(step)
 
@@ -165,16 +124,6 @@ class PatternDropout(nn.Module):
         named = [f"{name}={value}" for name, value in extras.items() if value is not None]
         return ", ".join([pattern_text(self.pattern), *named])
 
-    @at_trace_time
-    def _note_fired(self) -> None:
-        # Run when a graph is traced, not by the graph: a graph under activation checkpointing may not
-        # change an attribute.
-        self.fired = True
-
-    def _is_idle(self) -> bool:
-        # Compiled graphs follow the tensor: to them the number would be a constant.
-        return not torch.compiler.is_compiling() and self._level == 0.0
-
     def _dropped(self, h: Tensor) -> Tensor:
         to_canonical, back = _PERMUTATIONS.get(self.layout, (None, None))
         canonical = h if to_canonical is None else h.permute(to_canonical)
@@ -187,39 +136,24 @@ class PatternDropout(nn.Module):
                 _warn_one_draw()
         is_tokens = isinstance(self.pattern, TokenPattern)
         valid = valid_mask(canonical, self._sequences, self._valid, self.site) if is_tokens else None
-        y = drop_drawn(canonical, self.pattern, self._noise(h.device), strength, valid)
+        y = drop_drawn(canonical, self.pattern, self.noise(h.device), strength, valid)
         return y if back is None else y.permute(back)
 
-    def _noise(self, device: torch.device) -> Noise:
-        if self._stream is None or self.step is None:
-            return GeneratorNoise(device=device)
-        return CounterNoise(self._stream, _data_parallel_rank(), self.step.to(device))
-
     def _check(self, h: Tensor) -> None:
-        where = "" if self.site is None else f'site "{self.site}": '
         if not isinstance(h, Tensor):
-            raise ShapeError(f"{where}the output is a {type(h).__name__}; a pattern takes one tensor")
+            raise ShapeError(f"{self.where}the output is a {type(h).__name__}; a pattern takes one tensor")
         num_axes = _NUM_AXES.get(self.layout)
         if h.ndim < 2 or num_axes not in (None, h.ndim):
             expected = self.layout if num_axes else "(..., T, C)"
             raise ShapeError(
-                f"{where}the hidden state has shape {tuple(h.shape)}; "
+                f"{self.where}the hidden state has shape {tuple(h.shape)}; "
                 f"a {type(self.pattern).__name__} there needs {expected}"
             )
         if not h.is_floating_point():
             raise ShapeError(
-                f"{where}the hidden state is {h.dtype}; expected a float dtype: leave such a site, as in a "
-                "quantised model, out of the policy"
+                f"{self.where}the hidden state is {h.dtype}; expected a float dtype: leave such a site, as "
+                "in a quantised model, out of the policy"
             )
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        # Of what is done to a model's tensors, these two only follow to the device.
-        device = fn(self.strength).device
-        self.strength = torch.tensor(self._level, device=device)
-        if self.step is not None:
-            self.step = torch.tensor(self._number, device=device)
-        return self
 
 
 def pattern_text(pattern: Pattern) -> str:
@@ -254,7 +188,3 @@ def _warn_one_draw() -> None:
         "never scaled up to make up for the zeros; use larger micro-batches or a pattern that is not whole",
         stacklevel=2,
     )
-
-
-def _data_parallel_rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0

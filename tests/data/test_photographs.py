@@ -8,7 +8,7 @@ from autodropout.data import photographs, reading
 from autodropout.data.files import VARIABLE
 from autodropout.data.photographs import Photographs
 from autodropout.data.reading import middle_crops, random_crops
-from autodropout.errors import DataError
+from autodropout.errors import DataError, UsageError
 from autodropout.tasks.images.batches import Changes
 from autodropout.tasks.images.photograph_batches import PhotographBatches
 
@@ -159,8 +159,23 @@ def test_batches_begin_at_any_step(folder):
     assert images.dtype == torch.float32
 
 
-def test_a_damaged_photograph_is_named(folder):
-    path = FEW.load(str(folder)).train.paths[0]
-    path.write_bytes(b"half")
-    with pytest.raises(DataError, match=re.escape(f"{path} cannot be read as a picture")):
-        next(random_crops(FEW.load(str(folder)).train, [[(0, 1)]]))
+@pytest.mark.parametrize("readers", [0, 1])
+def test_a_damaged_photograph_is_named(folder, monkeypatch, readers):
+    monkeypatch.setattr(reading, "num_readers", lambda: readers)
+    files = FEW.load(str(folder)).train
+    files.paths[0].write_bytes(b"half")
+    good = files.paths[1].read_bytes()
+    files.paths[1].write_bytes(good[: len(good) // 2])
+    for place in (0, 1):
+        with pytest.raises(DataError) as caught:
+            list(random_crops(files, [[(2, 1)], [(place, 1), (3, 1)]]))
+        assert str(caught.value).startswith(f"{files.paths[place]} cannot be read as a picture (")
+        assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("classes", 1), ("train_per_class", 0), ("validation_per_class", -1), ("side", 0)]
+)
+def test_a_number_that_is_too_small(name, value):
+    with pytest.raises(UsageError, match=f"{name} is {value}; expected at least {value + 1}"):
+        Photographs(**{name: value})

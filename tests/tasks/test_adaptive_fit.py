@@ -43,3 +43,13 @@ def test_a_killed_training_goes_on_with_its_rates(tmp_path):
     again, resumed = trained(saving)
     assert torch.equal(again, weights)
     assert resumed == state
+
+
+def test_a_refresh_after_divergence_ends_training_without_an_error():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    adaptive_dropout(net, "0", 0.3, refreshing=Refreshing(every=1))
+    optimiser = torch.optim.SGD(net.parameters(), 1e30)
+    fitted = fit(net, optimiser, lambda _: 1.0, batches(), FitSettings(steps=12))
+    assert fitted.diverged
+    assert fitted.steps == 10

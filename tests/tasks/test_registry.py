@@ -7,7 +7,7 @@ from autodropout.applying import apply, sites
 from autodropout.data import digits
 from autodropout.errors import DataError, UsageError
 from autodropout.tasks.base import Figure, figure_of
-from autodropout.tasks.registry import TASKS, task_named
+from autodropout.tasks.registry import _ALL, TASKS, task_named
 from autodropout.tasks.translation.named import TRANSLATION_TASKS
 
 # What differs from the proxies of half the width is only how large they are.
@@ -25,6 +25,10 @@ def model_of(task):
     """The task's model, large ones without their numbers."""
     with torch.device("cpu" if task.seconds < 60 else "meta"):
         return task.model()
+
+
+def test_no_two_tasks_have_one_name():
+    assert [task.name for task in _ALL] == list(TASKS)
 
 
 @ALL

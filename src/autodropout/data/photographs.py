@@ -11,7 +11,7 @@ from autodropout.atomic import write_text
 from autodropout.data.drawing import SPLIT_SEED
 from autodropout.data.files import VARIABLE, data_folder
 from autodropout.data.source import ELSEWHERE
-from autodropout.errors import DataError
+from autodropout.errors import DataError, UsageError
 
 MEAN = (0.485, 0.456, 0.406)
 """Of ImageNet's channels, as everybody has them."""
@@ -80,6 +80,9 @@ class Photographs:
         side: Height and width that images are brought to.
         unlabelled: With all images that are not for validation as images without labels.
         seed: Of the draw.
+
+    Raises:
+        UsageError: A number is too small.
     """
 
     channels: ClassVar[int] = 3
@@ -91,6 +94,13 @@ class Photographs:
     side: int = 224
     unlabelled: bool = False
     seed: int = SPLIT_SEED
+
+    def __post_init__(self) -> None:
+        least = {"classes": 2, "train_per_class": 1, "validation_per_class": 0, "side": 1}
+        for name, number in least.items():
+            value = getattr(self, name)
+            if value is not None and value < number:
+                raise UsageError(f"{name} is {value!r}; expected at least {number}")
 
     @property
     def num_classes(self) -> int:

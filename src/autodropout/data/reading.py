@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from autodropout.data.augmentation.defaults import drawn_from
 from autodropout.data.photographs import Files
@@ -60,12 +60,15 @@ def num_readers() -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Photographs(Dataset[tuple[Tensor, int]]):
+class _Photographs(Dataset[Any]):
     files: Files
 
-    def __getitem__(self, wanted: Wanted) -> tuple[Tensor, int]:
+    def __getitem__(self, wanted: Wanted) -> tuple[Tensor, int] | DataError:
         place, seed = wanted
-        return _read(self.files.paths[place], self.files.side, seed), self.files.labels[place]
+        try:
+            return _read(self.files.paths[place], self.files.side, seed), self.files.labels[place]
+        except DataError as error:
+            return error  # raised by a worker process, its text would be a traceback
 
     def __len__(self) -> int:
         return len(self.files)
@@ -77,10 +80,20 @@ def _loaded(files: Files, wanted: Iterable[Sequence[Wanted]]) -> Iterator[tuple[
         batch_sampler=wanted,  # type: ignore[arg-type]
         num_workers=num_readers(),
         pin_memory=torch.cuda.is_available(),
+        collate_fn=_together,
         generator=torch.Generator(),  # its own, or each start would move the one that masks are drawn from
     )
-    read: Iterator[tuple[Tensor, Tensor]] = iter(loader)
-    return read
+    for batch in loader:
+        if isinstance(batch, DataError):
+            raise batch
+        images, labels = batch
+        yield images, labels
+
+
+def _together(examples: Sequence[tuple[Tensor, int] | DataError]) -> Any:
+    """Return a batch, or the first error among its examples."""
+    errors = [example for example in examples if isinstance(example, DataError)]
+    return errors[0] if errors else default_collate(list(examples))
 
 
 def _read(path: Path, side: int, seed: int | None) -> Tensor:
@@ -94,7 +107,7 @@ def _read(path: Path, side: int, seed: int | None) -> Tensor:
     try:
         with Image.open(path) as picture:
             image = picture.convert("RGB")
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all are Pillow's
         raise DataError(f"{path} cannot be read as a picture ({error}); copy it again") from error
     if seed is None:
         change = v2.Compose([v2.Resize(round(side / _MIDDLE)), v2.CenterCrop(side)])

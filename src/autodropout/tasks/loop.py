@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from autodropout.adapting import Adaptive
 from autodropout.applying import Applied
 from autodropout.baselines import Ramped
-from autodropout.errors import DeviceError
+from autodropout.errors import DeviceError, DivergedError
 from autodropout.handles import handles
 from autodropout.tasks.batches import Batch
 from autodropout.tasks.fit_settings import FitSettings, Schedule
@@ -67,6 +67,8 @@ class Loop:
         self.model.train()
         try:
             self._learn(batch, progress)
+        except DivergedError:
+            self.total.fill_(math.nan)  # the next look at the loss ends training
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 f"the memory of {self.device} does not suffice for batches of {len(batch[0])}; make "

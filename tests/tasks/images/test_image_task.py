@@ -1,5 +1,5 @@
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cloudpickle
 import pytest
@@ -8,13 +8,14 @@ import torch
 from autodropout.applying import apply
 from autodropout.baselines import Ramped
 from autodropout.data.augmentation import Chained, Flips, Mixup
+from autodropout.data.images import chosen
 from autodropout.errors import DeviceError, SiteError, UsageError
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
 from autodropout.tasks.base import Resumable
 from autodropout.tasks.fit import FitSettings, cosine, fit
 from autodropout.tasks.images.batches import ImageBatches, step_seed
-from autodropout.tasks.images.networks import SmallResNet, branch_ends, on_branches
+from autodropout.tasks.images.task import scoring
 from autodropout.tasks.methods.batchwise import Batchwise
 from autodropout.tasks.saving import Saving, saved_weights
 from stripes import POLICY, TASK, Stripes, loaded
@@ -94,6 +95,67 @@ def test_changes_are_made_in_order_and_drawn_from_the_step():
     next(batches.starting_at(3))
     assert [draw for *_, draw in seen] != [draw for *_, draw in once]
     assert len({step_seed(seed, step) for seed in range(20) for step in range(20)}) == 400
+
+
+def test_evaluation_sees_images_as_they_are_stored():
+    calls = []
+
+    def counted(images, labels, generator):
+        calls.append(len(images))
+        return images, labels
+
+    with_recipe(augment=counted, mix=counted).evaluate(Policy({}), 0)
+    assert calls == [16] * 2 * TASK.recipe.steps
+    parts, found = loaded().splits, scoring(loaded())
+    for part, chunks in ((parts.validation, found.validation()), (parts.test, found.test())):
+        images, labels = map(torch.cat, zip(*chunks, strict=True))
+        assert torch.equal(images, part.inputs)
+        assert torch.equal(labels, part.labels)
+
+
+def test_the_reward_is_that_of_the_validation_images_alone():
+    @dataclass(frozen=True, kw_only=True)
+    class Wrong(Stripes):
+        """No image of this part shows its class."""
+
+        part: str
+
+        def load(self, folder):
+            data, part = loaded(), getattr(loaded().splits, self.part)
+            wrong = replace(part, labels=(part.labels + 1) % 3)
+            return replace(data, splits=replace(data.splits, **{self.part: wrong}))
+
+    task = with_recipe(steps=40)
+    right = task.evaluate(Policy({}), 0)
+    unrewarded = replace(task, source=Wrong(part="validation")).evaluate(Policy({}), 0)
+    untested = replace(task, source=Wrong(part="test")).evaluate(Policy({}), 0)
+    assert unrewarded.reward < 0.1
+    assert unrewarded.test == right.test
+    assert untested.test["accuracy"] < 0.1
+    assert untested.reward == right.reward > 0.9
+
+
+def test_a_source_without_validation_images_gives_no_reward():
+    class Bare(Stripes):
+        def load(self, folder):
+            data = loaded()
+            return replace(data, splits=replace(data.splits, validation=chosen(data.splits.train, [])))
+
+    with pytest.raises(UsageError, match="no images are set apart for validation"):
+        replace(TASK, source=Bare()).evaluate(Policy({}), 0)
+
+
+def test_training_leaves_cudnn_on_and_its_settings_as_they_were():
+    seen = []
+
+    def loss(logits, labels):
+        seen.append((torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark))
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    before = torch.backends.cudnn.benchmark
+    with_recipe(steps=1, loss=loss).evaluate(Policy({}), 0)
+    assert seen == [(True, True)]
+    assert torch.backends.cudnn.benchmark == before
 
 
 def test_augmentation_and_mixtures_train():

@@ -45,7 +45,7 @@ def test_patterns_in_turn_everywhere(moved):
 
 def test_nothing_to_move():
     off = Policy({"bn": ConvPattern(height=0, width=0)})
-    with pytest.raises(UsageError, match="the policy drops nothing at any site"):
+    with pytest.raises(UsageError, match="drops nothing at any site beside the shortcuts"):
         relocated(off, net(), {"bn": (4, 4)})
 
 

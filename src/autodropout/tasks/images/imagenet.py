@@ -10,9 +10,7 @@ from autodropout.tasks.images.baselines import image_baselines
 from autodropout.tasks.images.networks import EfficientNet, Network, ResNet
 from autodropout.tasks.images.recipe import ImageRecipe
 from autodropout.tasks.images.task import ImageTask
-from autodropout.tasks.images.uda.batches import Unlabelled
-from autodropout.tasks.images.uda.objective import Uda
-from autodropout.tasks.methods.baselines import method_baselines, penalty_baselines
+from autodropout.tasks.methods.baselines import method_baselines
 
 Variant = Literal[0, 1, 2, 3, 4, 5, 6, 7]
 
@@ -77,26 +75,6 @@ def _efficientnet(variant: Variant) -> ImageTask:
     return _task(f"efficientnet-b{variant}", EfficientNet(variant=variant), recipe, source, days * 86_400.0)
 
 
-_UDA = ImageTask(
-    name="imagenet10-uda",
-    summary="UDA on the 10% of ImageNet that hold the search's images, ResNet-50 (time: an estimate)",
-    source=Photographs(train_per_class=128, unlabelled=True),
-    network=ResNet(depth=50),
-    recipe=replace(
-        _RESNET,
-        steps=40_000,
-        batch_size=64,
-        learning_rate=0.025,
-        weight_decay=1e-4,
-        objective=Uda(temperature=0.4, confidence=0.5, annealing="linear"),
-    ),
-    seconds=5.0 * 86_400.0,
-    budget=_BUDGET,
-    baselines=(*image_baselines(7), *penalty_baselines()),
-    unlabelled=Unlabelled(batch_size=320),
-)
-"""Thresholds as Xie et al. (2019) have them; their batches, 512 and 15,360 images on 32 TPUs, fit no GPU."""
-
 IMAGENET_TASKS = (
     _task(
         "resnet50-half", ResNet(depth=50, multiplier=0.5), replace(_RESNET, steps=16_000), _SEARCHED, 2400.0
@@ -109,7 +87,6 @@ IMAGENET_TASKS = (
         2400.0,
     ),
     _task("resnet50", ResNet(depth=50), _RESNET, _TRAINED, 3.0 * 86_400.0),
-    _UDA,
     *map(_efficientnet, _VARIANTS),
 )
 """Searches first. The proxies' steps are the paper's, the final recipes those published with the networks."""

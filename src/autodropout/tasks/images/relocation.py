@@ -38,15 +38,17 @@ def relocated(policy: Policy, model: nn.Module, sizes: Sizes) -> Mapping[str, Po
         UsageError: It drops nothing.
     """
     found = {one.site.name: one for one in match(model, policy)}
-    here = {
-        name: one.pattern
-        for name, one in found.items()
-        if isinstance(one.pattern, ConvPattern) and not one.pattern.off
-    }
-    if not here:
-        raise UsageError("the policy drops nothing at any site; there is nothing to move elsewhere")
     names = [name for name in on_branches(model) if name in sizes]
-    starts = [name for name in names if name in here]
+    here = {
+        name: pattern
+        for name in names
+        if name in found and isinstance(pattern := found[name].pattern, ConvPattern) and not pattern.off
+    }
+    starts = list(here)
+    if not starts:
+        raise UsageError(
+            "the policy drops nothing at any site beside the shortcuts; there is nothing to move elsewhere"
+        )
 
     def moved(targets: Sequence[str], origins: Sequence[str]) -> Policy:
         pairs = zip(targets, origins, strict=True)
@@ -68,8 +70,9 @@ class BehindConvolutions:
     """Puts a policy's patterns behind convolutions instead of norms: a ``Prepare``.
 
     The paper applies patterns to the outputs of norms because elsewhere training was often unstable; this is
-    elsewhere. A site ``...bnK`` moves to ``...convK``, which Wide ResNets and ResNets have: there the next
-    norm's statistics are those of what is left. ``residual`` is left out: it belongs to the norm's place.
+    elsewhere. A site ``...bnK`` moves to ``...convK``, which Wide ResNets and ResNets have, the last norm of
+    a Wide ResNet to the stem: there the next norm's statistics are those of what is left. ``residual`` stays
+    behind: it belongs to the norm's place.
 
     Attributes:
         policy: Of patterns for sites named ``bn``, ``bn1``, ``bn2`` or ``bn3``.

@@ -181,8 +181,17 @@ def _given(change: Change | None) -> tuple[Change, ...]:
 
 
 def scoring(data: Data) -> Scoring:
-    """Return what a classifier of these images is scored on."""
+    """Return what a classifier of these images is scored on.
+
+    Raises:
+        UsageError: Nothing is set apart for validation, so that there is no reward.
+    """
     parts = data if isinstance(data, PhotographData) else data.splits
+    if not len(parts.validation):
+        raise UsageError(
+            "no images are set apart for validation, where the reward comes from; let the source keep some "
+            "(num_validation, of photographs validation_per_class)"
+        )
     return Scoring(
         validation=partial(_in_order, parts.validation),
         test=partial(_in_order, parts.test),

@@ -1,7 +1,8 @@
 """Train an image classifier and score it: what every image task ends in, supervised or not."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -81,7 +82,7 @@ def train_images(
         clip_norm=recipe.clip_norm,
         saving=saving,
     )
-    with torch.backends.cudnn.flags(benchmark=True):
+    with _kernels_timed():
         fitted = fit(net, recipe.optimiser_for(net), recipe.schedule, batches, settings)
         metrics = {
             "train_loss": fitted.loss,
@@ -96,6 +97,18 @@ def train_images(
     del held_out["loss"]
     metrics |= {f"val_{name}": value for name, value in seen.items() if name != "accuracy"}
     return kept(reward=seen["accuracy"], metrics=metrics, test=held_out)
+
+
+@contextmanager
+def _kernels_timed() -> Iterator[None]:
+    """Let cuDNN choose its kernels by timing them; its other settings stay the caller's."""
+    # Not cudnn.flags(benchmark=True): what that is not told it resets, and cuDNN itself would be off.
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 @torch.no_grad()

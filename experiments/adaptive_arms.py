@@ -1,0 +1,53 @@
+"""The regularisers that adaptive.py compares, each put onto a network."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from autodropout.adapting import Refreshing, adaptive_dropout
+from autodropout.adaptive import AdaptiveSettings, Favours
+from autodropout.attribution import Method
+from autodropout.tasks.methods.penalties import penalise
+
+NEVER = 10**9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strengths:
+    """How strong the regularisers are; the paper prints none of it.
+
+    Attributes:
+        rate: Mean drop rate, standard and adaptive.
+        l1: Factor of the sum of magnitudes.
+        l2: Factor of half the sum of squares, beside the weight decay that every arm has.
+    """
+
+    rate: float = 0.1
+    l1: float = 1e-5
+    l2: float = 5e-4
+
+
+USUAL = Strengths()
+
+
+def regularise(
+    net: nn.Module, places: tuple[str, ...], arm: str, strengths: Strengths, method: Method
+) -> None:
+    """Let the regulariser of an arm act on a network, dropout on the outputs of these places.
+
+    Standard dropout is adaptive dropout that has no room to adapt: the coins are the same.
+    """
+    match arm:
+        case "l1":
+            penalise(net, l1=strengths.l1)
+        case "l2":
+            penalise(net, l2=strengths.l2)
+        case "standard":
+            same = AdaptiveSettings(least=strengths.rate, most=strengths.rate, whole=False)
+            once = Refreshing(every=NEVER, method=method)
+            adaptive_dropout(net, places, strengths.rate, settings=same, refreshing=once)
+        case "adaptive" | "adaptive-unimportant":
+            favours: Favours = "important" if arm == "adaptive" else "unimportant"
+            settings = AdaptiveSettings(favours=favours, whole=False)
+            refreshing = Refreshing(method=method)
+            adaptive_dropout(net, places, strengths.rate, settings=settings, refreshing=refreshing)

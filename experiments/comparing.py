@@ -1,0 +1,124 @@
+"""What the comparisons of both dropout papers share: arms that are runs of their own, and pairs of them.
+
+``compare`` measures every arm against the best of the others. A row of a paper's table asks something else:
+whether one method beats another under the same setting. Such pairs are named before anything runs, and their
+p-values are adjusted for the number of pairs (Holm).
+"""
+
+import json
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from autodropout.comparison import Comparison
+from autodropout.engine.provenance import command, machine, versions
+from autodropout.errors import AutoDropoutError
+from autodropout.policy import Policy
+from autodropout.result import Result
+from autodropout.significance import Paired, holm, paired_difference
+
+Pair = tuple[str, str]
+"""An arm, and the one that it is measured against."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """How one arm of a pair does beside the other.
+
+    Attributes:
+        arm: The arm.
+        against: What it is measured against.
+        paired: First less second, over the seeds that both have; None where there are none.
+        adjusted_p: Holm's p-value over all pairs.
+    """
+
+    arm: str
+    against: str
+    paired: Paired | None
+    adjusted_p: float | None
+
+
+def refuse(policy: Policy, seed: int) -> Result:
+    """No arm of these comparisons is a policy."""
+    raise TypeError(f"asked to train {policy} with seed {seed}, but every arm is a run of its own")
+
+
+def answers(found: Comparison, pairs: Sequence[Pair]) -> list[Answer]:
+    """Return what a comparison says of each pair.
+
+    Args:
+        found: It has all arms that the pairs name.
+        pairs: Chosen before the figures were seen.
+    """
+    differences = [_difference(found, *pair) for pair in pairs]
+    adjusted = holm([None if paired is None else paired.p for paired in differences])
+    return [
+        Answer(arm=arm, against=against, paired=paired, adjusted_p=p)
+        for (arm, against), paired, p in zip(pairs, differences, adjusted, strict=True)
+    ]
+
+
+def _difference(found: Comparison, arm: str, against: str) -> Paired | None:
+    both = [
+        (first, second)
+        for first, second in zip(found.values[arm], found.values[against], strict=True)
+        if first is not None and second is not None
+    ]
+    return paired_difference(*zip(*both, strict=True)) if both else None
+
+
+def table(figure: str, rows: Sequence[Answer]) -> str:
+    """Return the answers as a table in Markdown."""
+    lines = [
+        f"| arm | against | seeds | difference of {figure} | 95% interval | p | p (Holm) |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        cells = ["0", "-", "-", "-"]
+        if (paired := row.paired) is not None:
+            ends = "-" if paired.low is None else f"{paired.low:+.4f} to {paired.high:+.4f}"
+            cells = [str(paired.n), f"{paired.difference:+.4f}", ends, _share(paired.p)]
+        lines.append(f"| {row.arm} | {row.against} | {' | '.join(cells)} | {_share(row.adjusted_p)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _share(p: float | None) -> str:
+    return "-" if p is None else f"{p:.3g}"
+
+
+def keep(found: Comparison, pairs: Sequence[Pair], out: Path) -> str:
+    """Write comparison.json and comparison.md, and return the table of pairs."""
+    rows = answers(found, pairs)
+    plain = {
+        "command": command(),
+        "versions": versions(),
+        "machine": machine(),
+        "comparison": json.loads(found.to_json()),
+        "pairs": [asdict(row) for row in rows],
+    }
+    text = table(found.figure, rows)
+    (out / "comparison.json").write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf8")
+    (out / "comparison.md").write_text(f"{found.to_markdown()}\n{text}", encoding="utf8")
+    return text
+
+
+def conduct(
+    make: Callable[[], Comparison], pairs: Callable[[Collection[str]], Sequence[Pair]], out: Path
+) -> None:
+    """Compare, keep and print what was found; a user's mistake ends the process with one line.
+
+    Args:
+        make: Runs what is left of the comparison.
+        pairs: From the names of the arms to those that are measured against each other.
+        out: Directory of the comparison.
+    """
+    try:
+        found = make()
+    except KeyboardInterrupt:
+        sys.exit("Stopped; nothing is lost. The same command goes on.")
+    except AutoDropoutError as error:
+        sys.exit(f"error: {error}")
+    if not found.finished:
+        sys.exit("Stopped on request. The same command goes on.")
+    print(found, keep(found, pairs(found.values), out), sep="\n\n")

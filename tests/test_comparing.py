@@ -1,0 +1,69 @@
+"""Pairs of arms that are named beforehand: their differences, their p-values, and what is kept of them."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from autodropout.comparison import compare
+from autodropout.errors import DataError
+from autodropout.result import Result
+from autodropout.significance import holm, paired_difference
+
+SPEC = importlib.util.spec_from_file_location(
+    "comparing", Path(__file__).parents[1] / "experiments" / "comparing.py"
+)
+comparing = importlib.util.module_from_spec(SPEC)
+sys.modules["comparing"] = comparing  # frozen dataclasses with slots look their module up
+SPEC.loader.exec_module(comparing)
+PAIRS = [("b", "a"), ("c", "a")]
+
+
+def found(out, seeds=4):
+    def arm(lift):
+        return lambda seed: Result(reward=0.0, test={"accuracy": (seed % 7) / 100 + lift * (1 + seed % 3)})
+
+    arms = {"a": arm(0.0), "b": arm(0.01), "c": arm(0.001)}
+    return compare(comparing.refuse, arms, seeds=seeds, executor="inline", out=out, task="x")
+
+
+def test_each_pair_has_its_own_paired_test(tmp_path):
+    comparison = found(tmp_path)
+    rows = comparing.answers(comparison, PAIRS)
+    assert [(row.arm, row.against) for row in rows] == PAIRS
+    expected = [paired_difference(comparison.values[a], comparison.values[b]) for a, b in PAIRS]
+    assert [row.paired for row in rows] == expected
+    assert tuple(row.adjusted_p for row in rows) == holm([paired.p for paired in expected])
+    assert rows[0].paired.difference > rows[1].paired.difference > 0
+
+
+def test_it_is_kept_with_what_made_it_and_printed(tmp_path, capsys):
+    comparing.conduct(lambda: found(tmp_path), lambda names: PAIRS if "a" in names else [], tmp_path)
+    kept = json.loads((tmp_path / "comparison.json").read_text())
+    assert set(kept) == {"command", "versions", "machine", "comparison", "pairs"}
+    assert [(row["arm"], row["paired"]["n"]) for row in kept["pairs"]] == [("b", 4), ("c", 4)]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| b | a | 4 | +0.0")]
+    assert len(lines) == 1
+    assert lines[0] in (tmp_path / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (DataError("no images"), "error: no images"),
+        (KeyboardInterrupt(), "Stopped; nothing is lost. The same"),
+    ],
+)
+def test_what_ends_it_is_said_in_one_line(tmp_path, error, text):
+    def make():
+        raise error
+
+    with pytest.raises(SystemExit, match=text):
+        comparing.conduct(make, lambda names: PAIRS, tmp_path)
+
+
+def test_no_arm_is_a_policy():
+    with pytest.raises(TypeError, match="every arm is a run of its own"):
+        comparing.refuse(None, 0)
