@@ -226,6 +226,15 @@ def test_the_space_of_a_task_that_takes_days_is_not_built(capsys, toy, monkeypat
     assert "decisions" not in text
 
 
+def test_what_is_missing_is_said_to_the_end(capsys, toy, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    toy.lacking = f"fetch it with: python -c \"fetch('/{'long' * 20}', [part for part in ('a', 'b')])\""
+    assert main(["tasks", "toy"]) == 0
+    text = capsys.readouterr().out
+    assert "…" not in text
+    assert toy.lacking.replace(" ", "") in "".join(text.split())
+
+
 def test_tasks_whose_library_is_not_installed_are_listed(capsys, toy, monkeypatch):
     def space():
         raise MissingError("install it")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from safetensors.torch import load_file
@@ -47,6 +48,14 @@ def test_the_same_command_shows_a_complete_training_again(stripes, capsys):
     again = json.loads(capsys.readouterr().out)
     assert first["result"]["curve"] == again["result"]["curve"]
     assert first["result"]["test"] == again["result"]["test"]
+
+
+def test_a_training_that_diverged_is_called_so(stripes, capsys, monkeypatch):
+    wild = replace(TASK, recipe=replace(TASK.recipe, learning_rate=1e20, steps=12))
+    monkeypatch.setattr(registry, "TASKS", {"stripes": wild})
+    assert main(["train", "stripes", "--out", "x"]) == 0
+    assert "The training diverged: its loss is no longer finite" in capsys.readouterr().out
+    assert json.loads((stripes / "x" / "result.json").read_text())["result"]["reward"] is None
 
 
 def test_another_training_in_that_directory_is_refused(stripes, capsys):

@@ -118,7 +118,8 @@ def _list(tasks: "Sequence[Task]") -> Iterator[RenderableType]:
 def _whole(fact: Mapping[str, Any]) -> Table:
     table = Table.grid(padding=(0, 3, 0, 0))
     for word, text in _rows(fact):
-        table.add_row(Text(word, style="bold"), Text(text))
+        # Paths and addresses are shown to their end.
+        table.add_row(Text(word, style="bold"), Text(text, overflow="fold"))
     return table
 
 

@@ -106,6 +106,8 @@ class Train(Command):
         result = task.evaluate(policy, self.seed, self.budget)
         self._keep(task, policy, result, out)
         _show(result, terminal)
+        if not math.isfinite(result.reward):
+            terminal.print("The training diverged: its loss is no longer finite, and these are no figures")
         if self.json:
             console(soft_wrap=True).print((out / RESULT).read_text(encoding="utf8"), end="")
         terminal.print(f"Saved: {', '.join(str(file) for file in sorted(out.iterdir()))}")

@@ -15,6 +15,7 @@ from autodropout.policy import Policy
 from autodropout.tasks.base import Resumable
 from autodropout.tasks.fit import FitSettings, cosine, fit
 from autodropout.tasks.images.batches import ImageBatches, step_seed
+from autodropout.tasks.images.networks import SmallResNet, branch_ends, on_branches
 from autodropout.tasks.images.task import scoring
 from autodropout.tasks.methods.batchwise import Batchwise
 from autodropout.tasks.saving import Saving, saved_weights
