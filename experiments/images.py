@@ -17,7 +17,6 @@ results/TASK/where.json.
 import argparse
 import json
 import math
-import os
 import random
 import shutil
 import sys
@@ -32,6 +31,7 @@ from autodropout.cli import main
 from autodropout.comparison import Comparison, compare
 from autodropout.engine.provenance import command as command_line
 from autodropout.engine.provenance import machine, versions
+from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.images.relocation import BehindConvolutions, relocated
@@ -174,7 +174,8 @@ def started(given: argparse.Namespace) -> int:
     if given.where is None:
         return run(names, given.out, size, given.results)
     task = task_named(names[0], None if data is None else Path(data))
-    assert isinstance(task, ImageTask)
+    if not isinstance(task, ImageTask):
+        raise UsageError(f"{task.name} is no task on images; patterns can be moved elsewhere on such only")
     document = where(task, Policy.load(given.where), given.out / names[0] / "where", size)
     place = given.results / names[0]
     place.mkdir(parents=True, exist_ok=True)
@@ -182,7 +183,8 @@ def started(given: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def arguments() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS), help="names, with commas between")
     parser.add_argument("--trials", type=int, default=128, help="policies of each search")
@@ -190,6 +192,14 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--out", type=Path, default=OUT, help="directory of the searches")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the figures")
-    parser.add_argument("--data", default=os.environ.get("AUTODROPOUT_DATA"), help="folder of data sets")
+    # What the environment says goes without saying: it would stand in the figures as a path of one machine.
+    parser.add_argument("--data", help="folder of data sets (default: $AUTODROPOUT_DATA)")
     parser.add_argument("--where", type=Path, help="a policy: train it elsewhere, on the first task")
-    sys.exit(started(parser.parse_args()))
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(started(arguments().parse_args()))
+    except AutoDropoutError as error:
+        sys.exit(f"error: {error}")

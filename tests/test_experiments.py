@@ -7,6 +7,7 @@ import pytest
 
 import stripes
 from autodropout.cli import _parsed
+from autodropout.errors import UsageError
 from autodropout.policy import Policy
 from autodropout.tasks.registry import task_named
 
@@ -124,6 +125,21 @@ def test_images_search_and_compare_on_an_equal_budget():
     assert (compare.task, compare.policy, compare.seeds) == ("mnist-small", Path("x/best.json"), 3)
     assert compare.random_trials == search.trials
     assert search.data == compare.data == Path("there")
+
+
+def test_the_folder_of_one_machine_does_not_stand_in_the_figures(monkeypatch, tmp_path):
+    monkeypatch.setenv("AUTODROPOUT_DATA", str(tmp_path))
+    asked = []
+    monkeypatch.setattr(images, "run", lambda tasks, out, size, results: asked.append(size) or 0)
+    images.started(images.arguments().parse_args([]))
+    for arguments in images.commands("mnist-small", Path("x"), asked[0]):
+        assert str(tmp_path) not in " ".join(arguments)
+
+
+def test_images_moves_patterns_on_tasks_of_images_only(tmp_path):
+    given = images.arguments().parse_args(["--tasks", "digits", "--where", str(tmp_path / "p.json")])
+    with pytest.raises(UsageError, match="digits is no task on images"):
+        images.started(given)
 
 
 def test_images_keeps_what_was_found_for_each_task(tmp_path):

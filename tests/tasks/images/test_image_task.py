@@ -249,6 +249,18 @@ def test_too_little_memory_says_what_to_make_smaller(monkeypatch):
         TASK.evaluate(Policy({}), 0)
 
 
+@pytest.mark.parametrize("place", ["task.on_device", "training._score"])
+def test_too_little_memory_outside_of_training_is_said_too(monkeypatch, place):
+    def full(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(f"autodropout.tasks.images.{place}", full)
+    with pytest.raises(
+        DeviceError, match="the memory of cpu does not suffice for the images and the network"
+    ):
+        TASK.evaluate(Policy({}), 0)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_gpu_that_is_not_there():
     with pytest.raises(DeviceError, match="asks for a GPU and PyTorch sees none; set device to auto or cpu"):

@@ -25,7 +25,7 @@ from autodropout.tasks.images.batches import Changes, ImageBatches, in_order, on
 from autodropout.tasks.images.networks import Network
 from autodropout.tasks.images.photograph_batches import PhotographBatches
 from autodropout.tasks.images.recipe import ImageRecipe
-from autodropout.tasks.images.training import Scoring, train_images
+from autodropout.tasks.images.training import Scoring, memory_suffices, train_images
 from autodropout.tasks.images.uda.batches import UdaBatches, Unlabelled
 from autodropout.tasks.methods.batchwise import Batchwise, batchwise
 from autodropout.tasks.saving import Saving
@@ -120,7 +120,9 @@ class ImageTask:
         torch.manual_seed(seed)
         net = self.model()
         asked = batchwise(prepare(net))
-        return train_images(net, self.batches(data, asked, seed), scoring(data), self.recipe, self.saving)
+        with memory_suffices(self.recipe.torch_device()):
+            batches = self.batches(data, asked, seed)
+            return train_images(net, batches, scoring(data), self.recipe, self.saving)
 
     def keeping(self, saving: Saving) -> Self:
         """Return the task with trainings that keep a checkpoint there and go on from it."""

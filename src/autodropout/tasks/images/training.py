@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodropout.data.images import scaled
+from autodropout.errors import DeviceError
 from autodropout.result import Result
 from autodropout.tasks.batches import Batch
 from autodropout.tasks.fit import FitSettings, fit
@@ -97,6 +98,22 @@ def train_images(
     del held_out["loss"]
     metrics |= {f"val_{name}": value for name, value in seen.items() if name != "accuracy"}
     return kept(reward=seen["accuracy"], metrics=metrics, test=held_out)
+
+
+@contextmanager
+def memory_suffices(device: torch.device) -> Iterator[None]:
+    """Say what to do where a device has no room for images and network, or to score it.
+
+    Raises:
+        DeviceError: Its memory does not suffice.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"the memory of {device} does not suffice for the images and the network; end what else uses it, "
+            "or run fewer trials on this device at a time"
+        ) from error
 
 
 @contextmanager
