@@ -184,7 +184,7 @@ def test_new_rates_and_strengths_do_not_recompile():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_dtypes(dtype):
-    layer = AdaptiveDropout(4, 0.3)
+    layer = AdaptiveDropout(4, 0.3, AdaptiveSettings(saved=dtype is not torch.float16))
     layer.observe(RELEVANCE)
     rates = layer.rates.clone()
     layer.to(dtype)
@@ -193,9 +193,11 @@ def test_dtypes(dtype):
     assert layer(torch.ones(3, 4, dtype=dtype)).dtype == dtype
 
 
-def test_from_the_meta_device():
-    layer = AdaptiveDropout(4, 0.3).to("meta").to_empty(device="cpu")
+@pytest.mark.parametrize("saved", [True, False])
+def test_from_the_meta_device(saved):
+    layer = AdaptiveDropout(4, 0.3, AdaptiveSettings(saved=saved)).to("meta").to_empty(device="cpu")
     assert layer.rates.tolist() == pytest.approx([0.3] * 4)
+    assert (layer.average.tolist(), layer.observed.item()) == ([0.0] * 4, 0)
     assert layer(torch.ones(2, 4)).shape == (2, 4)
 
 

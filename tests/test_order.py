@@ -9,6 +9,7 @@ from timm.layers import convert_sync_batchnorm
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from autodropout.adapting import adaptive_dropout
 from autodropout.applied import Applied
 from autodropout.applying import apply
 from autodropout.errors import ApplyError
@@ -120,6 +121,17 @@ def test_a_copy_made_after_apply_carries_the_policy_and_gives_it_back(seed):
     followed(average, model)
     Applied.of(average.module).remove()
     assert looks(average.module) == looks(SmallNet())
+
+
+def test_adaptive_dropout_fits_copies_made_before_it_and_after_it():
+    model = SmallNet()
+    before = AveragedModel(model, use_buffers=True)
+    adaptive = adaptive_dropout(model, "blocks.*.bn", 0.3)
+    after = AveragedModel(model, use_buffers=True)
+    adaptive.observe(images(), torch.arange(4) % 2)
+    for average in (before, after):
+        followed(average, model)
+    assert len(list(model.buffers())) == len(list(SmallNet().buffers()))
 
 
 def test_layers_have_no_tensors_that_a_model_lists():

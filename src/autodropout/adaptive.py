@@ -31,7 +31,7 @@ class AdaptiveSettings:
         favours: Which units are kept more often.
         whole: Whether one coin drops a unit at all places of a sample (a channel's whole map), or every
             place of it has a coin of its own.
-        saved: Whether rates and averages stand in ``state_dict``.
+        saved: Whether rates and averages are buffers, which stand in ``state_dict``.
 
     Raises:
         UsageError: A value is out of range.
@@ -110,9 +110,11 @@ class AdaptiveDropout(Steered):
         if axis == 0:
             raise UsageError("axis is 0, that of the batch; expected the one along which units stand")
         self.num_channels, self.rate, self.settings, self.axis = num_channels, float(rate), settings, axis
-        self.register_buffer("rates", torch.full((num_channels,), float(rate)), persistent=settings.saved)
-        self.register_buffer("average", torch.zeros(num_channels), persistent=settings.saved)
-        self.register_buffer("observed", torch.tensor(0), persistent=settings.saved)
+        for name, tensor in self._unobserved().items():
+            if settings.saved:
+                self.register_buffer(name, tensor)
+            else:  # no buffer, as in ``Steered``
+                setattr(self, name, tensor)
 
     def forward(self, h: Tensor) -> Tensor:
         """Return h with units dropped and the others scaled, or h itself in evaluation.
@@ -191,15 +193,23 @@ class AdaptiveDropout(Steered):
             )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        kept = [self.rates, self.average, self.observed]
+        kept = {"rates": self.rates, "average": self.average, "observed": self.observed}
         super()._apply(fn, recurse)
         # half() would round rates and averages, and to_empty() loses what was on a meta device.
-        device = self.rates.device
-        if kept[0].is_meta and device.type != "meta":
-            self.restore(torch.zeros(self.num_channels), 0)
-            return self
-        self.rates, self.average, self.observed = (old.to(device) for old in kept)
+        device = self.strength.device
+        if kept["rates"].is_meta and device.type != "meta":
+            kept = self._unobserved()
+        for name, tensor in kept.items():
+            setattr(self, name, tensor.to(device))
         return self
+
+    def _unobserved(self) -> dict[str, Tensor]:
+        """Return rates and averages as they are before anything was observed."""
+        return {
+            "rates": torch.full((self.num_channels,), self.rate),
+            "average": torch.zeros(self.num_channels),
+            "observed": torch.tensor(0),
+        }
 
 
 def adaptive_rates(relevance: Tensor, rate: float, settings: AdaptiveSettings = DEFAULTS) -> Tensor:
