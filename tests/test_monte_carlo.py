@@ -46,6 +46,15 @@ def test_mean_and_spread_are_those_of_the_passes():
     assert torch.allclose(found.spread, passes.std(0))
 
 
+@pytest.mark.parametrize(
+    "layer", [ad.PatternDropout(ConvPattern(height=2, width=2, share_c=False)), ad.AdaptiveDropout(3, 0.5)]
+)
+def test_a_layer_of_ours_in_a_model_of_ones_own_drops(layer):
+    model = nn.Sequential(layer, nn.Conv2d(3, 2, 1)).eval()
+    assert (mc(model, torch.ones(2, 3, 4, 4), 9).spread > 0).any()
+    assert not any(module.training for module in model.modules())
+
+
 def test_the_spread_of_a_coin():
     torch.manual_seed(0)
     mean, spread = mc(nn.Dropout(0.5), torch.ones(2000), 50)

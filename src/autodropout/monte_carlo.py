@@ -13,7 +13,6 @@ from autodropout.attach import CHILD, RATES, with_rates
 from autodropout.errors import UsageError
 from autodropout.existing import rates_of
 from autodropout.handles import handles
-from autodropout.layers import PatternDropout
 from autodropout.probing import call
 from autodropout.steered import Steered
 
@@ -70,10 +69,10 @@ def mc(model: nn.Module, inputs: object, samples: int) -> Prediction:
 
 
 @contextmanager
-def _only_dropout(model: nn.Module) -> Iterator[list[PatternDropout | Steered]]:
+def _only_dropout(model: nn.Module) -> Iterator[list[Steered]]:
     """Put dropout in training mode and all else in evaluation mode; yield the layers that want a step."""
     before = [(module, module.training) for _, module in model.named_modules()]
-    layers = [module for _, module in model.named_modules() if isinstance(module, PatternDropout | Steered)]
+    layers = [module for _, module in model.named_modules() if isinstance(module, Steered)]
     fired, steps = [layer.fired for layer in layers], [layer.step for layer in layers]
     numbers = [None if step is None else int(step) for step in steps]
     ran = [(one, one._ran) for module, _ in before for one in handles(module)]  # these passes are no training
@@ -103,7 +102,8 @@ def _switched_on(module: nn.Module, undo: ExitStack) -> bool:
     Returns:
         Whether anything there drops.
     """
-    own = any(True for _ in rates_of(module)) and not isinstance(module, _NormBase)
+    has_rate = any(True for _ in rates_of(module)) and not isinstance(module, _NormBase)
+    own = has_rate or isinstance(module, Steered)
     places = [
         place for name, place in module._modules.items() if name.startswith(f"{CHILD}_") and name != RATES
     ]
@@ -118,7 +118,7 @@ def _switched_on(module: nn.Module, undo: ExitStack) -> bool:
     for place in places:
         if place is not None:
             place.training = True
-    return own or bool(children) or isinstance(module, Steered)
+    return own or bool(children)
 
 
 def _takes_fused_ways(module: nn.Module) -> bool:
