@@ -111,7 +111,7 @@ def test_the_documentation_shows_the_committed_weight_decay():
 def test_no_default_is_a_field_of_a_class():
     """Of a dataclass with slots that would be the slot and not the number."""
     for path in (ROOT / "experiments").glob("*.py"):
-        found = re.findall(r"default=[A-Z]\w*\.[a-z]\w*", path.read_text(encoding="utf8"))
+        found = re.findall(r"default=[A-Z][a-z]\w*\.[a-z]\w*", path.read_text(encoding="utf8"))
         assert found == [], path.name
 
 
