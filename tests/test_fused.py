@@ -32,18 +32,18 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def both_ways(h, pattern, gradient):
+def both_ways(h, pattern, gradient, valid=None):
     """Output and gradient of the fast way and of the plain one, for the same draws."""
     draw = conv_keep if isinstance(pattern, ConvPattern) else token_keep
     keep = draw(pattern, h.shape, seeded())
     h = h.detach().requires_grad_()
-    y = drop_drawn(h, pattern, GeneratorNoise(seeded()))
+    y = drop_drawn(h, pattern, GeneratorNoise(seeded()), valid=valid)
     y.backward(gradient)
-    return (y, h.grad), (drop(h, keep), drop(gradient, keep))
+    return (y, h.grad), (drop(h, keep, valid), drop(gradient, keep, valid))
 
 
-def assert_equal_both_ways(h, pattern, gradient):
-    got, expected = both_ways(h, pattern, gradient)
+def assert_equal_both_ways(h, pattern, gradient, valid=None):
+    got, expected = both_ways(h, pattern, gradient, valid)
     for one, other in zip(got, expected, strict=True):
         assert torch.equal(one, other)
         assert one.dtype == other.dtype
@@ -92,6 +92,30 @@ def test_maps_may_lie_in_memory_as_they_like(share_c, memory, dtype):
 def test_sequences_may_lie_in_memory_as_they_like(pattern, memory, dtype):
     h, gradient = (MEMORIES[memory](torch.randn(SEQUENCES).to(dtype)) for _ in range(2))
     assert_equal_both_ways(h, pattern, gradient)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pattern", TOKEN)
+def test_what_takes_no_part_stays_as_the_plain_way_has_it(pattern, dtype):
+    for memory in ("contiguous", "axes swapped", "channels outside", "expanded"):
+        h, gradient = (MEMORIES[memory](torch.randn(SEQUENCES).to(dtype)) for _ in range(2))
+        for shape in ((6, 9, 1), (1, 9, 1), (9, 1), SEQUENCES):
+            valid = torch.rand(shape, generator=seeded(1)) < 0.7
+            assert 0 < valid.sum() < valid.numel()
+            assert_equal_both_ways(h, pattern, gradient, valid)
+    assert_equal_both_ways(h, pattern, gradient, torch.zeros(6, 9, 1, dtype=torch.bool))
+    h, gradient = torch.randn(2, 3, 5, 4).to(dtype), torch.randn(2, 3, 5, 4).to(dtype)
+    for shape in ((2, 1, 5, 1), (2, 1, 5, 4)):
+        assert_equal_both_ways(h, pattern, gradient, torch.rand(shape, generator=seeded(2)) < 0.7)
+
+
+@pytest.mark.parametrize("pattern", TOKEN)
+def test_derivatives_where_not_all_takes_part(pattern):
+    valid = torch.rand((2, 5, 1), generator=seeded(1)) < 0.6
+    h = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(
+        lambda h: drop_drawn(h * h, pattern, GeneratorNoise(seeded()), valid=valid), h
+    )
 
 
 @pytest.mark.parametrize("share_c", [True, False])

@@ -62,9 +62,7 @@ def drop_drawn(
     """
     if isinstance(pattern, ConvPattern):
         return _drop_conv(h, pattern, noise, strength)
-    if valid is not None:
-        return drop(h, drawn_token_keep(pattern, h.shape, noise, strength), valid)
-    return _drop_tokens(h, pattern, noise, strength)
+    return _drop_tokens(h, pattern, noise, strength, valid)
 
 
 def _drop_conv(h: Tensor, pattern: ConvPattern, noise: Noise, strength: float | Tensor | None) -> Tensor:
@@ -102,23 +100,41 @@ def _drop_planes(h: Tensor, factor: Tensor, table: Planes, index_NC: Tensor) -> 
     return y.view(h.shape)
 
 
-def _drop_tokens(h: Tensor, pattern: TokenPattern, noise: Noise, strength: float | Tensor | None) -> Tensor:
+def _drop_tokens(
+    h: Tensor, pattern: TokenPattern, noise: Noise, strength: float | Tensor | None, valid: Tensor | None
+) -> Tensor:
     if h.numel() == 0 or not _runs_eagerly_on_cpu(h):
-        return drop(h, drawn_token_keep(pattern, h.shape, noise, strength))
+        return drop(h, drawn_token_keep(pattern, h.shape, noise, strength), valid)
     phase, coins = drawn_tokens(pattern, h.shape, noise, strength)
     t, c = h.shape[-2:]
-    if isinstance(pattern.size, str) and pattern.share_t:
+    whole = isinstance(pattern.size, str) and pattern.share_t
+    if whole and valid is None:
         kept = (~coins).sum() * t * (c // coins.shape[-1])
         return _dropped(h, h.numel(), kept, _times_keep, ~coins)
-    if not pattern.share_t or pattern.share_c or num_phases(pattern) == 1:
-        keep = token_keep_at(pattern, t, phase, coins)
-        return _dropped(h, keep.numel(), torch.count_nonzero(keep), _times_keep, keep)
+    one_by_one = whole or not pattern.share_t or pattern.share_c or num_phases(pattern) == 1
+    if one_by_one or (valid is not None and valid.shape[-1] != 1):
+        keep = ~coins if whole else token_keep_at(pattern, t, phase, coins)
+        if valid is None:
+            return _dropped(h, keep.numel(), torch.count_nonzero(keep), _times_keep, keep)
+        both = keep & valid
+        return _dropped_within(h, valid, torch.count_nonzero(both), both.numel(), _times_keep, keep)
     row = _row_of_token(pattern, t, phase)
     coins = coins.flatten(0, -2)
     keep = torch.cat([~coins, torch.ones_like(coins[:1])]).view(torch.uint8)
     # Sums of bytes are five times as fast as sums of bools.
-    kept_by_row = keep.sum(-1, dtype=torch.int32).index_select(0, row.flatten())
-    return _dropped(h, h.numel(), kept_by_row.sum(), _times_rows, keep, row)
+    kept_of_token = keep.sum(-1, dtype=torch.int32).index_select(0, row.flatten()).view(row.shape)
+    if valid is None:
+        return _dropped(h, h.numel(), kept_of_token.sum(), _times_rows, keep, row)
+    kept = (kept_of_token * valid.squeeze(-1)).sum()
+    return _dropped_within(h, valid, kept, h.numel(), _times_rows, keep, row)
+
+
+def _dropped_within(
+    h: Tensor, valid: Tensor, kept: Tensor, size: int, times: Times, *drawn: Tensor
+) -> Tensor:
+    """Do what ``_dropped`` does where h takes part; ``size`` is what ``valid`` is expanded to."""
+    counted = int(torch.count_nonzero(valid)) * (size // valid.numel())
+    return _dropped(h, counted, kept, _Within(times), valid, *drawn)
 
 
 def _dropped(h: Tensor, size: int, kept: Tensor, times: Times, *drawn: Tensor) -> Tensor:
@@ -226,6 +242,17 @@ class _Planes:
             mask = (self.table.dropped(index_NC[part]) ^ 1).to(h.dtype)
             torch.addcmul(h.new_zeros(()), h[part], mask, value=factor, out=y[part])
         return y
+
+
+@dataclass(frozen=True, slots=True)
+class _Within:
+    """Leaves what takes no part as it is."""
+
+    times: Times
+
+    def __call__(self, h: Tensor, factor: float, valid: Tensor, *drawn: Tensor) -> Tensor:
+        y = self.times(h, factor, *drawn)
+        return torch.where(valid, y, h, out=y)
 
 
 def _times_channels_last(h: Tensor, factor: float, index_NC: Tensor, table: Tensor) -> Tensor:
