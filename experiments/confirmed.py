@@ -6,7 +6,7 @@ Reads the studies that experiments/landscape.py made. Each baseline's strength i
 eight strengths on two seeds. The arms: no dropout; the baselines; the single role that did best of 245 set
 by hand, and the best of them on the residual stream; the best policy of every search. All are trained on the
 same ten fresh seeds; what counts is the held-out perplexity. Writes confirmed.json and confirmed.md into
-results/TASK. About 230 trainings of six seconds of one core; it may be stopped at any moment, and the same
+results/TASK. About 280 trainings of six seconds of one core; it may be stopped at any moment, and the same
 command goes on.
 """
 
@@ -35,7 +35,14 @@ from autodropout.tasks.text.small import PtbSmall, PydocLm
 RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/confirmed")
 TASKS = {task.name: task for task in (PtbSmall(), PydocLm())}
-BASELINES = ("dropout", "variational-dropout", "word-dropout", "residual-words")
+BASELINES = (
+    "dropout",
+    "variational-dropout",
+    "variational-everywhere",
+    "word-dropout",
+    "drop-attention",
+    "residual-words",
+)
 SEARCHERS = ("random", "reinforce", "evolution")
 REPEATS = (1, 2, 3)
 HANDS = ("hand", "hand-strong")

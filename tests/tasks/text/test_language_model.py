@@ -13,7 +13,9 @@ from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.tasks.text import language_model as module
 from autodropout.tasks.text.language_model import LanguageModelRecipe
+from autodropout.tasks.text.small import PtbSmall, PydocLm, WikiText2Small
 from autodropout.tasks.text.token_baselines import branch_ends, token_baselines
+from autodropout.tasks.text.xl_tasks import PTB_TXL
 
 RECIPE = LanguageModelRecipe(
     size=CorpusSize(vocabulary=20, train=400, validation=300, test=200),
@@ -165,3 +167,12 @@ def test_a_branch_without_a_linear_layer_is_named():
     net.blocks[0].ffn = torch.nn.Identity()
     with pytest.raises(SiteError, match=r'site "blocks\.0\.ffn" has no linear layer inside'):
         branch_ends(net)
+
+
+def test_all_small_texts_have_the_known_methods_of_large_ones():
+    names = [baseline.name for baseline in PTB_TXL.baselines]
+    assert {"variational-everywhere", "drop-attention", "layer-drop", "r-drop"} < set(names)
+    for task in (PtbSmall(), PydocLm(), WikiText2Small()):
+        assert [baseline.name for baseline in task.baselines] == names
+        for baseline in task.baselines:
+            baseline.put(task.model(), baseline.strengths[-1])

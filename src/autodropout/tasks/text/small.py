@@ -13,7 +13,6 @@ from autodropout.tasks.base import Baseline, Budget, Prepare
 from autodropout.tasks.text.language_baselines import Ends, language_baselines
 from autodropout.tasks.text.language_model import LanguageModelRecipe
 from autodropout.tasks.text.task import LanguageTask
-from autodropout.tasks.text.token_baselines import token_baselines
 
 _RECIPE = LanguageModelRecipe()
 
@@ -29,6 +28,7 @@ class SmallTask(LanguageTask):
 
     seconds: ClassVar[float] = 6.0
     budget: ClassVar[Budget] = Budget(trials=128, batch=8, confirm_top=8, confirm_seeds=4)
+    baselines: ClassVar[tuple[Baseline, ...]] = language_baselines(Ends(embedding="embedding", final="norm"))
 
     recipe: LanguageModelRecipe = _RECIPE
 
@@ -71,7 +71,6 @@ class PtbSmall(SmallTask):
 
     summary: ClassVar[str] = "9,000 tokens of Penn Treebank, small Transformer, 80 / validation perplexity"
     needs: ClassVar[str] = "Penn Treebank, 5.7 MiB: ptb/ptb.{train,valid,test}.txt below AUTODROPOUT_DATA"
-    baselines: ClassVar[tuple[Baseline, ...]] = token_baselines()
 
     name: str = "ptb-small"
     data: str | None = None
@@ -100,7 +99,6 @@ class WikiText2Small(SmallTask):
     needs: ClassVar[str] = (
         "WikiText-2, 12.6 MiB: wikitext-2/wiki.{train,valid,test}.tokens below AUTODROPOUT_DATA"
     )
-    baselines: ClassVar[tuple[Baseline, ...]] = language_baselines(Ends(embedding="embedding", final="norm"))
 
     name: str = "wikitext2-small"
     data: str | None = None
@@ -128,7 +126,6 @@ class PydocLm(SmallTask):
 
     summary: ClassVar[str] = f"help texts of Python {VERSION}, small Transformer, 80 / validation perplexity"
     needs: ClassVar[str] = f"pydoc_data.topics inside Python {VERSION} (no download)"
-    baselines: ClassVar[tuple[Baseline, ...]] = token_baselines()
 
     name: str = "pydoc-lm"
 

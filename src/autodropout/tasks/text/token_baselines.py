@@ -25,7 +25,7 @@ from autodropout.tasks.unit_baselines import adaptive_baseline, augmented_baseli
 
 Kind = Callable[[float], nn.Module]
 
-_STRENGTHS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
+_STRENGTHS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
 _BRANCHES = ("output", "ffn")
 _EVERYWHERE = ("query", "key", "value", "output", "ffn", "residual")
 
