@@ -60,7 +60,7 @@ class PtbSmall(SmallTask):
     Reward = 80 / validation perplexity on the first 10,000 tokens of the validation file; the test's
     perplexity, on the first 10,000 of the test file, is recorded only.
 
-    No figure is published on it yet: ``experiments/landscape.py`` is the command that will make them.
+    What searches found on it is in ``docs/results.md``.
 
     Attributes:
         name: Word for it on the command line.
