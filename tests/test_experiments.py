@@ -78,10 +78,21 @@ def test_the_documentation_shows_the_committed_table(committed):
     table = (ROOT / "results/digits/comparison.md").read_text(encoding="utf8")
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + len(committed["comparison"]["arms"])
-    page = (ROOT / "docs/results.md").read_text(encoding="utf8").split("### Beside weight decay")[0]
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8")
+    page = page[page.index("## digits") : page.index("### Beside weight decay")]
     for arm in committed["comparison"]["arms"]:
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
         assert f"{arm['mean']:.4f}" in line
+
+
+def test_the_documentation_shows_what_was_confirmed_on_ptb_small():
+    found = json.loads((ROOT / "results/ptb-small/confirmed.json").read_text(encoding="utf8"))
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8")
+    page = page[page.index("## ptb-small") : page.index("## digits")]
+    arms = found["comparison"]["arms"]
+    assert len(arms) == 15
+    assert {arm["runs"] for arm in arms} == {10}
+    assert [arm["name"] for arm in arms if f"{arm['mean']:.2f}" not in page] == []
 
 
 def test_weight_decay_is_the_one_baseline(tmp_path, monkeypatch):
