@@ -15,6 +15,7 @@ from rich.text import Text
 
 from autodropout.cli.command import Command
 from autodropout.cli.terminal import console
+from autodropout.cli.watching import in_words
 from autodropout.errors import MissingError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Tasks(Command):
       autodropout tasks --json
 
     Attributes:
-        name: Say all about this one; all of them have one line each by default.
+        name: Say all about this one; all of them have two lines each by default.
         data: Folder of data sets, for the tasks that read files.
         json: Print JSON for a machine.
     """
@@ -49,11 +50,12 @@ class Tasks(Command):
 
     def run(self) -> None:
         """Print the list or all about one task."""
-        from autodropout.tasks.registry import TASKS, task_named
+        from autodropout.tasks.registry import TASKS, reads_files, task_named
 
         say = console(soft_wrap=self.json).print
+        names = TASKS if self.name is None else (self.name,)
         tasks = [
-            self._there(task) for task in (TASKS.values() if self.name is None else [task_named(self.name)])
+            task_named(name, self.data if self.name or reads_files(TASKS[name]) else None) for name in names
         ]
         if self.json:
             facts = [_facts(task) for task in tasks]
@@ -64,11 +66,6 @@ class Tasks(Command):
             say("\nautodropout tasks TASK says more of one, and where data come from that are not there.")
         else:
             say(_whole(_facts(tasks[0])))
-
-    def _there(self, task: "Task") -> "Task":
-        from autodropout.tasks.registry import reading, reads_files
-
-        return reading(task, self.data) if self.data is not None and reads_files(task) else task
 
 
 def _facts(task: "Task") -> dict[str, object]:
@@ -110,7 +107,7 @@ def _list(tasks: "Sequence[Task]") -> Iterator[RenderableType]:
     for task in tasks:
         ready = "data ready" if task.missing() is None else "data not there"
         yield Text.assemble(
-            (f"{task.name:{width}}", "bold"), f"  {_about(task.seconds):>7} a training  {ready}"
+            (f"{task.name:{width}}", "bold"), f"  {in_words(task.seconds):>10} a training  {ready}"
         )
         yield Padding(Text(task.summary), (0, 0, 0, 4))
 
@@ -128,20 +125,8 @@ def _rows(fact: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if fact["decisions"] is not None:
         yield "size", f"{fact['decisions']} decisions, about 10^{fact['policies_log10']:.0f} policies"
     trials, confirmations = fact["default_trials"], fact["default_confirmations"]
-    one, all_of_them = (_about(fact["seconds_per_trial"] * number) for number in (1, trials + confirmations))
+    seconds = fact["seconds_per_trial"]
+    one, whole = in_words(seconds), in_words(seconds * (trials + confirmations))
     search = f"a search is {trials:,} trials and {confirmations} to confirm the best"
-    yield "cost", f"about {one} a training; {search}, {all_of_them} of one worker"
+    yield "cost", f"about {one} a training; {search}, {whole} of one worker"
     yield "data", f"{fact['data']}: {fact['missing'] or 'ready'}"
-
-
-def _about(seconds: float) -> str:
-    """Return a duration in the largest unit of which there are at least 3, or in seconds.
-
-    Example:
-        >>> _about(6.0), _about(2_400.0), _about(250_000.0)
-        ('6 s', '40 min', '69 h')
-    """
-    for unit, size in (("days", _A_DAY), ("h", 3_600.0), ("min", 60.0)):
-        if seconds >= 3 * size:
-            return f"{seconds / size:,.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 1.0 else f"{seconds:.2g} s"

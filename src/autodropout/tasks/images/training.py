@@ -1,6 +1,5 @@
 """Train an image classifier and score it: what every image task ends in, supervised or not."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from autodropout.result import Result
 from autodropout.tasks.batches import Batch
 from autodropout.tasks.fit import FitSettings, fit
 from autodropout.tasks.images.recipe import ImageRecipe
+from autodropout.tasks.outcome import Scored, outcome
 from autodropout.tasks.saving import Saving
 
 Chunks = Callable[[], Iterable[tuple[Tensor, Tensor]]]
@@ -85,19 +85,15 @@ def train_images(
     )
     with _kernels_timed():
         fitted = fit(net, recipe.optimiser_for(net), recipe.schedule, batches, settings)
-        metrics = {
-            "train_loss": fitted.loss,
-            "parameters": float(sum(parameter.numel() for parameter in net.parameters())),
-        }
-        kept = partial(Result, curve=fitted.curve, seconds=fitted.seconds)
-        if fitted.diverged:
-            return kept(reward=math.nan, metrics=metrics)
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.bf16):
-            seen = _score(net, scoring.validation, scoring, device)
-            held_out = _score(net, scoring.test, scoring, device)
+            return outcome(fitted, net, partial(_scored, net, scoring, device))
+
+
+def _scored(net: nn.Module, scoring: Scoring, device: torch.device) -> Scored:
+    seen, held_out = (_score(net, chunks, scoring, device) for chunks in (scoring.validation, scoring.test))
     del held_out["loss"]
-    metrics |= {f"val_{name}": value for name, value in seen.items() if name != "accuracy"}
-    return kept(reward=seen["accuracy"], metrics=metrics, test=held_out)
+    metrics = {f"val_{name}": value for name, value in seen.items() if name != "accuracy"}
+    return Scored(reward=seen["accuracy"], metrics=metrics, test=held_out)
 
 
 @contextmanager
