@@ -46,6 +46,9 @@ AXES: Mapping[str, tuple[str, ...]] = {
     "entropy": tuple(f"reinforce:entropy={weight}" for weight in (0, 0.01, 0.1)),
     "truncation": tuple(f"reinforce:bound={bound}:capacity=16" for bound in (1, 5, 20, "null")),
     "capacity": tuple(f"reinforce:capacity={capacity}" for capacity in (1, 8, 16, 32)),
+    "common_seed": tuple(
+        f"{searcher}:common_seed=true" for searcher in ("random", "random-biased", "reinforce", "evolution")
+    ),
     "evolution": (
         "evolution:population=16:sample=4",
         "evolution:population=64:sample=16",

@@ -68,7 +68,7 @@ SIGNATURES = {
         "executor='local', devices=None, cluster=Cluster(address=None, cpus=1, gpus=0, slots=None), "
         "capacity=None, batch=None, timeout=None, max_attempts=3, "
         "floor=None, confirm=Confirmation(top=8, seeds=4), halving=None, "
-        "warm_start=None, task=None, on_event=unheard"
+        "warm_start=None, common_seed=False, task=None, on_event=unheard"
     ),
     "sites": "model, *, layouts=None",
     "space_for": "model, example_input, *, layouts=None, backward_rates=None",

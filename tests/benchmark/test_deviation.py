@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from autodropout.benchmark.deviation import measured, noise_of, repeatability
+from autodropout.benchmark.deviation import measured, noise_of, own_noise_of, repeatability
 from autodropout.benchmark.released import Released
 from autodropout.errors import DataError
 from autodropout.pattern import TokenPattern
@@ -90,3 +90,51 @@ def test_diverged_trials_and_the_same_seed_again_say_nothing():
     with pytest.raises(DataError, match="no policy of the landscape was trained with two seeds"):
         noise_of(trials)
     assert noise_of([*trials, replace(trials[0], seed=5)]).pooled.sd == 0.0
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Twelve studies of eight policies on four seeds; a seed moves all alike by 3, each alone by 1."""
+    rng = np.random.default_rng(0)
+    trials = []
+    for study in range(12):
+        common, own = rng.normal(0, 3, 4), rng.normal(0, 1, (8, 4))
+        trials += [
+            replace(trial(8 * study + place, seed, 5 * place + reward, "confirm"), study=str(study))
+            for place, rewards in enumerate(common + own)
+            for seed, reward in enumerate(rewards)
+        ]
+    return trials
+
+
+class TestOwn:
+    """What is left of the noise among policies of the same seed."""
+
+    def test_is_told_from_what_a_seed_does_to_all(self, planted):
+        noise = noise_of(planted)
+        own = noise.own
+        assert own.low < 1 < own.high
+        assert (own.degrees, own.policies) == (12 * 7 * 3, 96)
+        assert own.fraction == pytest.approx(own.sd**2 / noise.pooled.sd**2)
+        rewards = np.array([0.0, 20.0])
+        assert noise.at(rewards, same_seed=True) == pytest.approx(noise.at(rewards) * own.fraction**0.5)
+
+    def test_is_the_residual_of_a_two_way_analysis_of_variance(self):
+        table = np.array([[1.0, 2.0, 4.0], [3.0, 3.5, 7.0]])
+        own = own_noise_of([trial(p, s, table[p, s], "confirm") for p in range(2) for s in range(3)])
+        residual = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+        assert own.sd == pytest.approx(math.sqrt((residual**2).sum() / 2))
+
+    def test_a_policy_that_lacks_a_seed_does_not_count(self, planted):
+        lacking = [replace(t, result=Result(reward=math.nan)) if t is planted[0] else t for t in planted]
+        assert own_noise_of(lacking) == own_noise_of(planted[4:])
+
+    def test_trials_of_searches_share_nothing(self, planted):
+        assert own_noise_of([replace(t, kind="search") for t in planted]) is None
+        alone = noise_of([replace(t, kind="search") for t in planted])
+        assert alone.own is None
+        assert alone.at(np.array([1.0]), same_seed=True) == alone.at(np.array([1.0]))
+
+    def test_rewards_that_never_differ_leave_nothing(self):
+        own = own_noise_of([trial(p, s, float(p), "confirm") for p in range(3) for s in range(2)])
+        assert (own.sd, own.fraction) == (0.0, 1.0)

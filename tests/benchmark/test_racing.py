@@ -41,11 +41,24 @@ def test_a_variant_is_a_searcher_with_settings():
         ("random:batch=1:batch=2", "has the part 'batch=2'"),
         ("random:capacity=0", "capacity of 'random:capacity=0' is 0; expected a whole number >= 1"),
         ("random:repetitions=many", "repetitions of 'random' is 'many'"),
+        ("random:common_seed=1", "common_seed of 'random:common_seed=1' is 1; expected true or false"),
     ],
 )
 def test_wrong_words_are_refused(words, message):
     with pytest.raises(UsageError, match=message):
         Variant.parse(words)
+
+
+def test_a_variant_may_have_one_seed_for_all_its_trials():
+    plan = Plan(variants=variants("random:common_seed=true", "evolution"))
+    setups = {job.variant.name: job.setup for v in plan.variants for job in plan.jobs(v, SPACE, 1)}
+    assert {name: setup.common_seed for name, setup in setups.items()} == {
+        "random": False,
+        "random:common_seed=true": True,
+        "evolution": False,
+    }
+    everywhere = Plan(variants=variants("evolution"), common_seed=True)
+    assert all(job.setup.common_seed for v in everywhere.variants for job in everywhere.jobs(v, SPACE, 1))
 
 
 def test_a_setting_that_a_searcher_does_not_have_is_refused_before_anything_runs(benchmark):

@@ -1,9 +1,10 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from autodropout.benchmark.deviation import Deviation, Noise
+from autodropout.benchmark.deviation import Deviation, Noise, Own
 from autodropout.benchmark.simulating import Setup, simulate
 from autodropout.engine.base import Proposal
 from autodropout.engine.confirm import Confirmation
@@ -156,3 +157,50 @@ def test_the_same_seed_gives_the_same_and_another_does_not():
 
     assert np.array_equal(run(0, range(4)).proposed[2:], run(0, [2, 3]).proposed)
     assert not np.array_equal(run(0, [0]).proposed, run(1, [0]).proposed)
+
+
+class TestCommonSeed:
+    """All trials of a search have the same seed, so that only a policy's own luck is left."""
+
+    OWN = Own(sd=0.1, low=0.1, high=0.1, degrees=50, policies=25, fraction=0.04)
+
+    def noise(self):
+        return replace(noise(0.5), own=self.OWN)
+
+    def rewards(self, searcher, trials, *, common_seed):
+        simulate(
+            lambda seed: searcher,
+            lambda tokens: np.full(len(tokens), 2.0),
+            self.noise(),
+            replace(setup(trials), common_seed=common_seed),
+            [0],
+        )
+        return np.array([t.reward for batch in searcher.taught for t in batch])
+
+    def test_the_noise_is_a_policys_own(self):
+        apart = self.rewards(Counting(), 40, common_seed=False)
+        together = self.rewards(Counting(), 40, common_seed=True)
+        assert together - 2 == pytest.approx((apart - 2) * 0.2)
+
+    def test_a_policy_that_is_tried_again_has_the_luck_that_it_had(self):
+        class Twice(Counting):
+            def propose(self, draw):
+                return tuple(Proposal(tokens=(self.updates % 5, place), log_prob=None) for place in range(2))
+
+        assert len(set(self.rewards(Twice(), 40, common_seed=True))) == 10
+        assert len(set(self.rewards(Twice(), 40, common_seed=False))) == 40
+
+    def test_confirmation_shares_its_seeds_whatever_the_search_did(self):
+        """So that a policy a little better is found again, though seeds move all alike by much more."""
+
+        def ended(found):
+            run = simulate(
+                lambda seed: make_searcher("random", SPACE, seed=seed, trials=64),
+                predict,
+                found,
+                setup(64, top=8),
+                range(40),
+            )
+            return run.ended.mean()
+
+        assert ended(self.noise()) > ended(noise(0.5)) + 0.02

@@ -65,6 +65,7 @@ def test_json_for_a_machine_and_in_a_file(file, capsys):
         "capacity": 3,
         "confirm": {"top": 0, "seeds": 4},
         "seed": 0,
+        "common_seed": False,
     }
     assert [row["variant"]["name"] for row in document["searchers"]][1:] == [
         "evolution",

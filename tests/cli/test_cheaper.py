@@ -1,4 +1,4 @@
-"""Halving and warm starts from the command line."""
+"""Halving, warm starts and common seeds from the command line."""
 
 from autodropout.cli import main
 from autodropout.engine.study import Study
@@ -28,3 +28,13 @@ def test_a_warm_start_survives_a_resume(capsys, toy):
     assert capsys.readouterr().err == (
         "error: nothing holds no study: there is no study.db; check the directory's name\n"
     )
+
+
+def test_a_common_seed_survives_a_resume(capsys, toy):
+    assert main(["search", "toy", *INLINE, "--out", "x", "--common-seed"]) == 0
+    assert main(["resume", "x", "--trials", "9"]) == 0
+    assert len(Study("x").trials) == 9
+    assert len({trial.seed for trial in Study("x").trials}) == 1
+    capsys.readouterr()
+    assert main(["search", "toy", *INLINE, "--out", "x", "--trials", "9"]) == 2
+    assert "x holds a study with another common seed: True there, False here" in capsys.readouterr().err

@@ -121,3 +121,7 @@ def test_a_search_on_a_cluster_is_resumed_on_one(capsys, toy):
     assert study.record.options["executor"] == "ray"
     assert study.record.options["cluster"]["cpus"] == 0.5
     assert sum(trial.kind == "search" for trial in study.trials) == 8
+
+
+def test_a_common_seed_is_said(capsys, toy):
+    assert ", all with the same seed; then the best" in planned(capsys, "--common-seed")["trials"]

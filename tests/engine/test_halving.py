@@ -12,7 +12,6 @@ from autodropout.engine.halving import Halving
 from autodropout.engine.history import replay
 from autodropout.engine.run import search
 from autodropout.engine.searchers import SEARCHERS
-from autodropout.engine.study import Study
 from autodropout.errors import UsageError
 from autodropout.result import Result
 from autodropout.token_space import TokenSpace
@@ -192,39 +191,3 @@ class TestWrongUse:
         find(tmp_path, trials=4)
         with pytest.raises(UsageError, match="holds a study with another halving"):
             find(tmp_path, trials=4, halving=other)
-
-
-class TestOlderLedgers:
-    """What schema 1 wrote can be read, watched and gone on with."""
-
-    def aged(self, out):
-        study = find(out, trials=8, searcher="random", halving=None)
-        before = study.trials
-        with closing(sqlite3.connect(out / "study.db")) as connection:
-            connection.execute("DROP INDEX promoted")
-            for table, columns in {
-                "study": ("halving", "warm"),
-                "trials": ("budget", "carried", "weight"),
-            }.items():
-                for column in columns:
-                    connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-            connection.execute("PRAGMA user_version = 1")
-        return before
-
-    def test_are_read_as_they_are(self, tmp_path):
-        before = self.aged(tmp_path)
-        bytes_before = (tmp_path / "study.db").read_bytes()
-        study = Study(tmp_path)
-        assert study.trials == before
-        assert study.record.halving is None
-        assert study.best is not None
-        assert study.tally().done == 8
-        assert (tmp_path / "study.db").read_bytes() == bytes_before
-
-    def test_are_gone_on_with(self, tmp_path):
-        before = self.aged(tmp_path)
-        study = find(tmp_path, trials=12, searcher="random", halving=None)
-        assert study.trials[:8] == before
-        assert study.tally().done == 12
-        assert {trial.budget for trial in study.trials} == {1.0}
-        assert study.record.halving is None

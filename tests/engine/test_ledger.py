@@ -369,7 +369,7 @@ class TestBadFiles:
     def test_another_schema(self, tmp_path, schema, remedy):
         with closing(sqlite3.connect(self.whole(tmp_path))) as connection:
             connection.execute(f"PRAGMA user_version = {schema}")
-        self.refused(tmp_path, rf"study.db has schema {schema}, this autodropout reads 1 to 2; .*{remedy}")
+        self.refused(tmp_path, rf"study.db has schema {schema}, this autodropout reads 1 to 3; .*{remedy}")
 
     @pytest.mark.parametrize("share", [0.01, 0.3, 0.9])
     def test_a_truncated_file(self, tmp_path, share):

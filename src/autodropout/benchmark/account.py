@@ -25,7 +25,7 @@ def document(
         seconds: Wall-clock time that it took.
         space: What was searched; None for the landscape's space.
     """
-    noise = benchmark.noise.pooled
+    noise, own = benchmark.noise.pooled, benchmark.noise.own
     return {
         "schema": SCHEMA,
         "benchmark": benchmark.name,
@@ -33,7 +33,7 @@ def document(
         "landscape_trials": len(benchmark.trials),
         "space": (space or benchmark.space).key,
         "regressor": benchmark.release.regressor,
-        "noise": {"sd": noise.sd, "low": noise.low, "high": noise.high},
+        "noise": {"sd": noise.sd, "low": noise.low, "high": noise.high, "own": own.sd if own else None},
         "none": benchmark.none,
         "plan": {
             "trials": list(plan.budgets),
@@ -41,6 +41,7 @@ def document(
             "capacity": plan.capacity,
             "confirm": asdict(plan.confirm),
             "seed": plan.seed,
+            "common_seed": plan.common_seed,
         },
         "command": command(),
         "machine": machine(),
@@ -83,7 +84,8 @@ def legend(facts: Mapping[str, Any]) -> str:
         f"{facts['benchmark']}: noise-free reward of the policy that a search ends with, by a surrogate "
         f"({facts['regressor']}) of {facts['landscape_trials']} trials; the {top} best policies of a search "
         f"are run again on {seeds} seeds. Mean over n searches and half its 95% interval. "
-        f"No dropout has {none:.4f}; the deviation between seeds is {noise['sd']:.4f}. "
+        f"No dropout has {none:.4f}; the deviation between seeds is {noise['sd']:.4f}"
+        f"{', all trials of a search have the same' if plan['common_seed'] else ''}. "
         f"Less random: difference to random search after {most} trials, paired by repetition. "
         f"As good after: trials in which the median search is as good as random search's after {most}, "
         f"and the 95% interval. "

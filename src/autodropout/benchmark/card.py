@@ -129,10 +129,18 @@ def _noise(noise: Noise) -> str:
         "95% interval",
         "share of the reward",
     )
-    return _table(heading, rows) + (
-        "\n\nFrom policies that were trained with more than one seed, thirds by their mean reward. The "
-        "reward for which a policy was chosen to be confirmed does not count."
-    )
+    words = [
+        _table(heading, rows),
+        "From policies that were trained with more than one seed, thirds by their mean reward. The "
+        "reward for which a policy was chosen to be confirmed does not count.",
+    ]
+    if (own := noise.own) is not None:
+        words.append(
+            f"Among policies of the same seed {own.sd:.5f} ({own.low:.5f} to {own.high:.5f}) are left, from "
+            f"{own.policies} confirmed policies: {own.fraction:.0%} of the variance between seeds. The rest "
+            "is what a seed does to all policies alike."
+        )
+    return "\n\n".join(words)
 
 
 def _deviation(name: str, found: Deviation) -> tuple[str, ...]:

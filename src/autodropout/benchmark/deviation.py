@@ -40,21 +40,52 @@ class Deviation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """The part of the noise that is left among policies trained with the same seed.
+
+    What a seed does to all policies alike does not tell them apart; this does.
+
+    Attributes:
+        sd: The standard deviation, pooled over sets of policies that share their seeds.
+        low: Lower end of its interval, from the chi-squared distribution.
+        high: Upper end.
+        degrees: Degrees of freedom.
+        policies: Policies in these sets.
+        fraction: Of the variance between seeds of the same policies, at most 1.
+    """
+
+    sd: float
+    low: float
+    high: float
+    degrees: int
+    policies: int
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
     """The noise of a task.
 
     Attributes:
         pooled: Over all repeated policies.
         levels: Over each third of them, worst rewards first; only the pooled one where a third is too small.
+        own: What is left of it among policies of the same seed; None if no two share their seeds.
     """
 
     pooled: Deviation
     levels: tuple[Deviation, ...]
+    own: Own | None = None
 
-    def at(self, rewards: Floats) -> Floats:
-        """Return the standard deviation at these true rewards: linear between the levels, constant beyond."""
+    def at(self, rewards: Floats, *, same_seed: bool = False) -> Floats:
+        """Return the standard deviation at these true rewards: linear between the levels, constant beyond.
+
+        Args:
+            rewards: Any shape.
+            same_seed: Only that by which rewards of the same seed differ; all of it where that is unknown.
+        """
         centres = [level.reward for level in self.levels]
-        return np.interp(rewards, centres, [level.sd for level in self.levels])
+        all_of_it = np.interp(rewards, centres, [level.sd for level in self.levels])
+        return all_of_it * self.own.fraction**0.5 if same_seed and self.own is not None else all_of_it
 
 
 def measured(trials: Sequence[Released]) -> dict[str, list[Released]]:
@@ -94,9 +125,44 @@ def noise_of(trials: Sequence[Released], *, confidence: float = 0.95) -> Noise:
     thirds = [
         repeated[i * len(repeated) // _LEVELS : (i + 1) * len(repeated) // _LEVELS] for i in range(_LEVELS)
     ]
+    own = own_noise_of(trials, confidence=confidence)
     if min(_degrees(third) for third in thirds) < _LEAST_DEGREES:
-        return Noise(pooled=pooled, levels=(pooled,))
-    return Noise(pooled=pooled, levels=tuple(_deviation(third, confidence) for third in thirds))
+        return Noise(pooled=pooled, levels=(pooled,), own=own)
+    return Noise(pooled=pooled, levels=tuple(_deviation(third, confidence) for third in thirds), own=own)
+
+
+def own_noise_of(trials: Sequence[Released], *, confidence: float = 0.95) -> Own | None:
+    """Return the noise among policies of the same seed, from the confirmations of each study.
+
+    sd^2 = sum of (reward - policy's mean - seed's mean + mean of all)^2 / ((policies - 1) (seeds - 1))
+
+    over the table of a study's confirmed policies and their seeds, pooled over studies: the residual of a
+    two-way analysis of variance without repeats.
+
+    Args:
+        trials: Trials of a landscape.
+        confidence: Coverage of the interval, between 0 and 1.
+
+    Returns:
+        The noise; None if no study confirmed two policies on the same two seeds.
+    """
+    tables = _tables(trials)
+    degrees = sum((table.shape[0] - 1) * (table.shape[1] - 1) for table in tables)
+    if not degrees:
+        return None
+    within = [table - table.mean(axis=1, keepdims=True) for table in tables]
+    squares = float(sum(((table - table.mean(axis=0)) ** 2).sum() for table in within))
+    of_all = float(sum((table**2).sum() for table in within))
+    between_seeds = of_all / sum(table.shape[0] * (table.shape[1] - 1) for table in tables)
+    low, high = _interval(squares, degrees, confidence)
+    return Own(
+        sd=(squares / degrees) ** 0.5,
+        low=low,
+        high=high,
+        degrees=degrees,
+        policies=sum(len(table) for table in tables),
+        fraction=min(1.0, squares / degrees / between_seeds) if between_seeds else 1.0,
+    )
 
 
 def repeatability(trials: Sequence[Released]) -> tuple[Floats, Floats]:
@@ -111,18 +177,45 @@ def _by_seed(group: Sequence[Released]) -> Floats:
     return np.array(list({trial.seed: trial.result.reward for trial in group}.values()))
 
 
+def _tables(trials: Sequence[Released]) -> list[Floats]:
+    """Return what each study's confirmed policies returned, (policies, seeds), those with every seed only."""
+    studies: dict[str, dict[str, dict[int, float]]] = {}
+    for trial in trials:
+        if trial.kind == "confirm" and not trial.diverged:
+            rewards = studies.setdefault(trial.study, {}).setdefault(trial.policy.key, {})
+            rewards[trial.seed] = trial.result.reward
+    tables = []
+    for policies in studies.values():
+        seeds = sorted({seed for rewards in policies.values() for seed in rewards})
+        rows = [
+            [rewards[seed] for seed in seeds] for rewards in policies.values() if len(rewards) == len(seeds)
+        ]
+        if len(rows) > 1 and len(seeds) > 1:
+            tables.append(np.array(rows))
+    return tables
+
+
 def _degrees(groups: Sequence[Floats]) -> int:
     return sum(len(group) - 1 for group in groups)
 
 
 def _deviation(groups: Sequence[Floats], confidence: float) -> Deviation:
     squares = float(sum(((group - group.mean()) ** 2).sum() for group in groups))
-    degrees, tail = _degrees(groups), (1.0 - confidence) / 2
+    degrees = _degrees(groups)
+    low, high = _interval(squares, degrees, confidence)
     return Deviation(
         sd=(squares / degrees) ** 0.5,
-        low=(squares / float(chdtri(degrees, tail))) ** 0.5,
-        high=(squares / float(chdtri(degrees, 1.0 - tail))) ** 0.5,
+        low=low,
+        high=high,
         degrees=degrees,
         policies=len(groups),
         reward=float(np.mean([group.mean() for group in groups])),
+    )
+
+
+def _interval(squares: float, degrees: int, confidence: float) -> tuple[float, float]:
+    tail = (1.0 - confidence) / 2
+    return (
+        (squares / float(chdtri(degrees, tail))) ** 0.5,
+        (squares / float(chdtri(degrees, 1.0 - tail))) ** 0.5,
     )

@@ -43,6 +43,7 @@ class Plan:
         confirm: How a search ends.
         every: Trials between two points of a curve.
         seed: What all randomness follows from.
+        common_seed: Whether all trials of a search have the same seed.
 
     Raises:
         UsageError: A number is out of range, or two variants have the same name.
@@ -55,6 +56,7 @@ class Plan:
     confirm: Confirmation = field(default=_CONFIRM)
     every: int = 16
     seed: int = 0
+    common_seed: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("repetitions", 2), ("capacity", 1), ("every", 1)):
@@ -112,4 +114,5 @@ class Plan:
             looks=tuple(sorted({*range(self.every, trials + 1, self.every), *budgets})),
             budgets=budgets,
             seed=self.seed,
+            common_seed=variant.common_seed or self.common_seed,
         )

@@ -31,6 +31,7 @@ class Setup:
         looks: Trials after which it is looked at what it would end with.
         budgets: Those of them that the searcher is planned for.
         seed: What all randomness follows from.
+        common_seed: Whether all trials of a search have the same seed.
     """
 
     trials: int
@@ -39,6 +40,7 @@ class Setup:
     looks: tuple[int, ...]
     budgets: tuple[int, ...]
     seed: int
+    common_seed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,10 @@ def simulate(
     proposed, rewards = np.zeros_like(luck), np.zeros_like(luck)
     for trial in range(setup.trials):
         proposed[:, trial] = predict(asked)
-        rewards[:, trial] = proposed[:, trial] + noise.at(proposed[:, trial]) * luck[:, trial]
+        if setup.common_seed:
+            _repeat_luck(luck, trial, asked, tokens)
+        deviation = noise.at(proposed[:, trial], same_seed=setup.common_seed)
+        rewards[:, trial] = proposed[:, trial] + deviation * luck[:, trial]
         for row, search in enumerate(searches):
             tokens[row].append(asked[row])
             asked[row] = search.send(float(rewards[row, trial]))
@@ -126,6 +131,15 @@ def _search(searcher: Searcher, setup: Setup) -> Generator[Tokens, float, None]:
         yield ()
 
 
+def _repeat_luck(
+    luck: Floats, trial: int, asked: Sequence[Tokens], tried: Sequence[Sequence[Tokens]]
+) -> None:
+    """Give a policy that was tried before, with the same seed, the luck that it had."""
+    for row, tokens in enumerate(asked):
+        if tokens in tried[row]:
+            luck[row, trial] = luck[row, tried[row].index(tokens)]
+
+
 def _scored(trial: int, dealt: Dealt, reward: float) -> Scored:
     return Scored(
         trial=trial,
@@ -140,14 +154,17 @@ def _scored(trial: int, dealt: Dealt, reward: float) -> Scored:
 def _ends(
     tokens: Sequence[Tokens], values: Floats, rewards: Floats, noise: Noise, setup: Setup, number: int
 ) -> tuple[list[float], list[float]]:
-    """Return the value that the search would end with at each look, confirmed and unconfirmed."""
+    """Return the value that the search would end with at each look, confirmed and unconfirmed.
+
+    Confirmation gives all policies the same seeds.
+    """
     rng = np.random.default_rng(derived_seed(setup.seed, "confirm", number))
     top = max(setup.confirm.top, 1)
     luck = rng.standard_normal((top, setup.confirm.seeds)).mean(axis=1)
     ended, unconfirmed = [], []
     for look in setup.looks:
         best = _top(tokens, rewards[:look], top)
-        means = values[best] + noise.at(values[best]) * luck[: len(best)]
+        means = values[best] + noise.at(values[best], same_seed=True) * luck[: len(best)]
         winner = best[int(np.argmax(means))] if setup.confirm.top else best[0]
         ended.append(float(values[winner]))
         unconfirmed.append(float(values[best[0]]))

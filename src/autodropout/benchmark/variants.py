@@ -11,7 +11,8 @@ from autodropout.errors import UsageError
 from autodropout.space import Space
 from autodropout.suggesting import suggested
 
-_OURS = ("capacity", "repetitions")
+_NUMBERS = ("capacity", "repetitions")
+_OURS = (*_NUMBERS, "common_seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +25,10 @@ class Variant:
         settings: Its fields to set otherwise.
         capacity: Trials under way at a time; None for the comparison's.
         repetitions: Repetitions, if fewer than the comparison's: slow searchers get fewer.
+        common_seed: Whether all trials of a search have the same seed, whatever the comparison says.
 
     Raises:
-        UsageError: There is no such searcher, or a number is below 1.
+        UsageError: There is no such searcher, a number is below 1, or ``common_seed`` is no truth value.
     """
 
     name: str
@@ -34,21 +36,25 @@ class Variant:
     settings: Mapping[str, object] = field(default_factory=dict)
     capacity: int | None = None
     repetitions: int | None = None
+    common_seed: bool = False
 
     def __post_init__(self) -> None:
         if self.searcher not in SEARCHERS:
             remedy = suggested(self.searcher, SEARCHERS, f"choose from {', '.join(SEARCHERS)}")
             raise UsageError(f"there is no searcher {self.searcher!r}; {remedy}")
-        for name in _OURS:
+        for name in _NUMBERS:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise UsageError(f"{name} of {self.name!r} is {value!r}; expected a whole number >= 1")
+        if not isinstance(self.common_seed, bool):
+            raise UsageError(f"common_seed of {self.name!r} is {self.common_seed!r}; expected true or false")
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the variant that the text describes: a searcher, then ``:setting=value`` as often as needed.
 
-        ``capacity`` and ``repetitions`` are the variant's own, everything else is a setting of the searcher.
+        ``capacity``, ``repetitions`` and ``common_seed`` are the variant's own, everything else is a setting
+        of the searcher.
 
         Raises:
             UsageError: A part has no ``=``, or stands twice.
@@ -67,7 +73,7 @@ class Variant:
                     "reinforce:batch=8:learning_rate=0.01"
                 )
             settings[name] = _value(value)
-        ours = {name: settings.pop(name, None) for name in _OURS}
+        ours = {name: settings.pop(name) for name in _OURS if name in settings}
         # How often it is repeated does not make it another searcher.
         words = [searcher, *(part for part in parts if not part.startswith("repetitions="))]
         return cls(name=":".join(words), searcher=searcher, settings=settings, **ours)  # type: ignore[arg-type]

@@ -33,12 +33,13 @@ class Benchmark(Command):
         what: What to compare.
         name: Name of the landscape, or the file of one of your own.
         searchers: Who searches; a setting of a searcher follows it as :setting=value, and so do its own
-            capacity and number of repetitions. random is always there.
+            capacity, number of repetitions and common_seed. random is always there.
         trials: Trials of a search.
         repetitions: Searches per searcher and number of trials.
         capacity: Trials under way at a time; 3 is what two workers have.
         confirm_top: Best policies that are run again at the end of a search; 0 for none.
         confirm_seeds: Fresh seeds for each of them.
+        common_seed: All trials of a search have the same seed.
         workers: Processes, each with one thread: as many as you have cores.
         seed: Seed that all seeds follow from.
         out: File to write the JSON to; the table goes beside it, as Markdown.
@@ -53,6 +54,7 @@ class Benchmark(Command):
     capacity: int = 3
     confirm_top: int = 8
     confirm_seeds: int = 4
+    common_seed: bool = False
     workers: int = 2
     seed: int = 0
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")] = None
@@ -79,6 +81,7 @@ class Benchmark(Command):
             capacity=self.capacity,
             confirm=Confirmation(top=self.confirm_top, seeds=self.confirm_seeds),
             seed=self.seed,
+            common_seed=self.common_seed,
         )
 
 

@@ -47,6 +47,7 @@ class Conduct:
     confirm_seeds: int
     halving: Halving | None
     warm_start: Path | None
+    common_seed: bool
 
 
 def conduct(task: Task, how: Conduct) -> None:
@@ -83,6 +84,7 @@ def conduct(task: Task, how: Conduct) -> None:
                 confirm=confirm,
                 halving=how.halving,
                 warm_start=how.warm_start,
+                common_seed=how.common_seed,
                 task=task.key,
                 on_event=watch,
             )
@@ -166,4 +168,5 @@ def earlier(
         confirm_seeds=confirm["seeds"],
         halving=None if record.halving is None else Halving.from_plain(record.halving),
         warm_start=None,
+        common_seed=record.common_seed,
     )

@@ -61,6 +61,8 @@ def _searcher(how: "Conduct") -> str:
 
 def _trials(task: Task, how: "Conduct") -> str:
     search = f"{how.trials} policies out of {len(task.space())} decisions each"
+    if how.common_seed:
+        search += ", all with the same seed"
     if isinstance(how.halving, Halving):
         search += f", for about {how.halving.trainings(how.trials):.0f} full trainings"
     if not how.confirm_top:

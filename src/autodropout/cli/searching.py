@@ -60,6 +60,8 @@ class Search(Command):
         halving: Train every policy for a ninth of the steps first, and only the promising further: with
             hundreds of trials less than half the cost.
         warm_start: Directory of an earlier search on the same space, to learn from before the first trial.
+        common_seed: Train every trial with the same seed, so that luck tells no policy from another; the best
+            are confirmed on fresh ones all the same.
         dry_run: Print what would be done and what it would cost, and start nothing.
     """
 
@@ -105,6 +107,7 @@ class Search(Command):
     warm_start: Annotated[
         Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: from nothing)")
     ] = None
+    common_seed: bool = False
     dry_run: bool = False
 
     def run(self) -> None:
@@ -152,6 +155,7 @@ class Search(Command):
             confirm_seeds=_given(self.confirm_seeds, budget.confirm_seeds),
             halving=Halving() if self.halving else None,
             warm_start=self.warm_start,
+            common_seed=self.common_seed,
         )
 
     def _cluster(self) -> "Cluster":

@@ -39,6 +39,7 @@ class Asked:
         halving: How budgets grow; None trains every policy in full.
         warm_start: Directory of an earlier study to learn from first; None for none. A study that has
             begun keeps what it began with.
+        common_seed: Whether all search trials have the same seed.
 
     Raises:
         UsageError: A value is out of range.
@@ -50,6 +51,7 @@ class Asked:
     task: str | None
     halving: Halving | None = None
     warm_start: str | os.PathLike[str] | None = None
+    common_seed: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.space, Space):
@@ -61,6 +63,8 @@ class Asked:
             raise UsageError(f"task is {self.task!r}; expected a label, or None")
         if not isinstance(self.halving, Halving | None):
             raise UsageError(f"halving is {self.halving!r}; expected a Halving, or None for full trainings")
+        if not isinstance(self.common_seed, bool):
+            raise UsageError(f"common_seed is {self.common_seed!r}; expected True or False")
 
 
 def begin(
@@ -141,6 +145,7 @@ def _created(
         created=time.time(),
         halving=_halving(asked),
         warm=None if earlier is None else earlier.to_plain(),
+        common_seed=asked.common_seed,
     )
     executor = build()
     return Ledger.create(out, study, searcher.snapshot()), searcher, executor
@@ -194,6 +199,7 @@ def _identity(study: StudyRecord, asked: Asked, options: Options) -> Iterator[tu
     yield "seed", study.seed, asked.seed
     yield "batch", study.batch, study.batch if options.batch is None else options.batch
     yield "halving", study.halving, _halving(asked)
+    yield "common seed", study.common_seed, asked.common_seed
     if asked.warm_start is not None:
         yield "warm start", None if study.warm is None else study.warm["out"], place_of(asked.warm_start)
     if not isinstance(searcher, str):

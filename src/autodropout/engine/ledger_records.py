@@ -33,6 +33,7 @@ class StudyRecord:
         created: When, in seconds since the epoch.
         halving: The settings of successive halving; None without it.
         warm: Which study the searcher learned from before it began; None if from none.
+        common_seed: Whether all search trials have the same seed.
     """
 
     space: str
@@ -51,6 +52,7 @@ class StudyRecord:
     created: float
     halving: Mapping[str, Any] | None = None
     warm: Mapping[str, Any] | None = None
+    common_seed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ def study_of(row: Mapping[str, Any]) -> StudyRecord:
     fields = {name: value for name, value in row.items() if name != "one"}
     for name in _DOCUMENTS:
         fields[name] = None if fields[name] is None else json.loads(fields[name])
+    fields["common_seed"] = bool(fields["common_seed"])
     return StudyRecord(**fields)
 
 

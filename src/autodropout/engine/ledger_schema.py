@@ -11,7 +11,7 @@ from autodropout.engine.ledger_upgrade import OLDEST, shade, upgrade
 from autodropout.errors import LedgerError
 
 LEDGER_FILE = "study.db"
-SCHEMA = 2
+SCHEMA = 3
 
 _APPLICATION = 0x41440001
 _BUSY_SECONDS = 60.0
@@ -25,7 +25,7 @@ CREATE TABLE study (
     seed INTEGER NOT NULL, batch INTEGER NOT NULL, planned INTEGER NOT NULL, trials INTEGER NOT NULL,
     options TEXT NOT NULL, phase TEXT NOT NULL CHECK (phase IN ('search', 'confirm', 'done')),
     versions TEXT NOT NULL, machine TEXT NOT NULL, command TEXT NOT NULL, created REAL NOT NULL,
-    halving TEXT, warm TEXT
+    halving TEXT, warm TEXT, common_seed INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE updates (
     number INTEGER PRIMARY KEY,
@@ -115,7 +115,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
             schema = _checked(connection, path)
             _check_pages(connection, path)
             if schema < SCHEMA:
-                upgrade(connection)
+                upgrade(connection, schema)
             connection.execute(f"PRAGMA journal_mode = {_journal(path)}")
             connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
@@ -135,8 +135,8 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection = _connect(path, "mode=ro&immutable=1" if alone else "mode=ro")
     try:
         with explained(path):
-            if _checked(connection, path) < SCHEMA:
-                shade(connection)
+            if (schema := _checked(connection, path)) < SCHEMA:
+                shade(connection, schema)
     except BaseException:
         connection.close()
         raise

@@ -50,6 +50,7 @@ def search(
     confirm: Confirmation = Confirmation(),  # noqa: B008  it is frozen
     halving: Halving | None = None,
     warm_start: str | os.PathLike[str] | None = None,
+    common_seed: bool = False,
     task: str | None = None,
     on_event: Notify = unheard,
 ) -> Study:
@@ -57,7 +58,8 @@ def search(
 
     A directory that holds the same study is gone on with, after any kind of stop: finished trials are
     kept, interrupted ones run again with the same number, seed and tokens. The searcher, space, task,
-    seed, batch and halving must be the same; everything else may differ, and ``trials`` may grow.
+    seed, batch, halving and common_seed must be the same; everything else may differ, and ``trials`` may
+    grow.
 
     It prints nothing; how it goes is logged at the level INFO, so that
     ``logging.basicConfig(level=logging.INFO)`` shows it.
@@ -99,6 +101,8 @@ def search(
         warm_start: Directory of an earlier study on the same space, with rewards on the same scale: the
             searcher learns from its trials before it proposes anything. A study that is gone on with keeps
             what it began with, so that this may be left out then.
+        common_seed: Train every search trial with the same seed: what a seed does to all policies alike
+            then tells none from another. Confirmation has fresh seeds all the same.
         task: Label of what is trained, kept in the ledger; a study goes on only under the same one.
         on_event: Called with every event (``engine.events``), in this thread.
 
@@ -141,7 +145,13 @@ def search(
     )
     directory = new_directory() if out is None else Path(out)
     asked = Asked(
-        space=space, searcher=searcher, seed=seed, task=task, halving=halving, warm_start=warm_start
+        space=space,
+        searcher=searcher,
+        seed=seed,
+        task=task,
+        halving=halving,
+        warm_start=warm_start,
+        common_seed=common_seed,
     )
     with terminable(), ExitStack() as stack, ExitStack() as running:
         if out is None:
@@ -152,7 +162,12 @@ def search(
         rungs = None if halving is None else Rungs(halving, seed, ledger.read)
         loop = Loop(ledger, runner, space, Rules(max_attempts=max_attempts, floor=floor), notify, rungs)
         running.callback(loop.cancel)
-        goal = Goal(trials=trials, capacity=capacity, budget=1.0 if halving is None else halving.budgets[0])
+        goal = Goal(
+            trials=trials,
+            capacity=capacity,
+            budget=1.0 if halving is None else halving.budgets[0],
+            common_seed=common_seed,
+        )
         learning = Learning(ledger, mind, loop, runner, goal, notify)
         if _search(ledger, loop, learning, notify) and _confirm(ledger, loop, space, confirm, notify):
             _enter(ledger, loop, "done", notify)

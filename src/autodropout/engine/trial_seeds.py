@@ -17,8 +17,9 @@ def trial_seed(study_seed: int, kind: TrialKind, number: int) -> int:
     Args:
         study_seed: Seed of the whole study.
         kind: Kind of the trial.
-        number: The trial's id for a search; for confirmation and comparison the position of the seed,
-            which is shared by all policies so that they are measured on the same seeds.
+        number: The trial's id for a search, or 0 if all its trials have one seed in common; for
+            confirmation and comparison the position of the seed, which is shared by all policies so that
+            they are measured on the same seeds.
 
     Example:
         >>> trial_seed(0, "search", 1) == trial_seed(0, "search", 1)
