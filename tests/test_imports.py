@@ -12,7 +12,7 @@ ROOT = Path(autodropout.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 GROUND = (
-    "errors suggesting strict_json atomic geometry pattern policy site tilt"
+    "errors suggesting durations strict_json atomic geometry pattern policy site tilt"
     " space conv_space token_space space_json result"
 )
 ROOMS = {

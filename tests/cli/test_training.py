@@ -1,4 +1,6 @@
 import json
+import logging
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,7 +9,7 @@ from safetensors.torch import load_file
 from autodropout.cli import main
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
-from autodropout.tasks import registry
+from autodropout.tasks import loop, registry
 from stripes import POLICY, TASK
 
 
@@ -56,6 +58,19 @@ def test_a_training_that_diverged_is_called_so(stripes, capsys, monkeypatch):
     assert main(["train", "stripes", "--out", "x"]) == 0
     assert "The training diverged: its loss is no longer finite" in capsys.readouterr().out
     assert json.loads((stripes / "x" / "result.json").read_text())["result"]["reward"] is None
+
+
+def test_it_says_how_far_it_is(stripes, capsys, monkeypatch):
+    monkeypatch.setattr(loop, "_PAUSE", 0.0)
+    level, handlers = (
+        logging.getLogger("autodropout.tasks").level,
+        logging.getLogger("autodropout.tasks").handlers,
+    )
+    assert main(["train", "stripes", "--out", "x"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(rf"^step \d+ of {TASK.recipe.steps}, loss [\d.]+, \d+ s left$", out, re.MULTILINE)
+    assert logging.getLogger("autodropout.tasks").level == level
+    assert logging.getLogger("autodropout.tasks").handlers == handlers
 
 
 def test_another_training_in_that_directory_is_refused(stripes, capsys):

@@ -1,4 +1,3 @@
-import pytest
 from rich.console import Console
 
 from autodropout.cli.watching import Watch
@@ -11,7 +10,7 @@ from autodropout.engine.events import (
     TrialRetried,
     TrialStarted,
 )
-from autodropout.engine.tally import Tally, in_words
+from autodropout.engine.tally import Tally
 
 
 def began(phase="search", total=10, done=0, failed=0, best=None):
@@ -100,23 +99,6 @@ def test_the_time_left_follows_the_pace_of_this_sitting():
     assert counted.seconds_left() == 0
     counted.take(finished())
     assert counted.seconds_left() == (1050 / 2) * 4
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.2, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min"),
-        (2_400, "40 min"),
-        (3599.6, "1 h"),
-        (7_000, "1 h 56 min"),
-        (172_799, "47 h 59 min"),
-        (200_000, "2 days"),
-    ],
-)
-def test_durations(seconds, words):
-    assert in_words(seconds) == words
 
 
 def shown(*events, terminal=False, width=100) -> str:

@@ -10,6 +10,7 @@ from autodropout.applying import Applied, apply
 from autodropout.errors import UsageError
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
+from autodropout.tasks import loop
 from autodropout.tasks.fit import FitSettings, cosine, fit, inverse_sqrt, shortened, warmed_up
 
 
@@ -271,3 +272,41 @@ def test_an_objective_takes_the_place_of_the_loss():
     doubled = net()
     twice = FitSettings(steps=4, objective=lambda *args: 2 * objective(*args))
     assert fit(doubled, sgd(doubled), cosine, batches(4), twice).loss != figures[0]
+
+
+class Clock:
+    """Time that passes only in batches, so many seconds each."""
+
+    def __init__(self, monkeypatch, seconds):
+        self.now, self.seconds = 100.0, seconds
+        monkeypatch.setattr(loop.time, "perf_counter", lambda: self.now)
+
+    def batches(self, count):
+        for batch in batches(count):
+            self.now += self.seconds
+            yield batch
+
+
+class TestItsCourse:
+    """What is logged while training goes on."""
+
+    def lines(self, monkeypatch, caplog, steps, seconds, **settings):
+        clock, model = Clock(monkeypatch, seconds), net()
+        with caplog.at_level("INFO", "autodropout.tasks"):
+            fit(model, sgd(model), cosine, clock.batches(steps), FitSettings(steps=steps, **settings))
+        return [record.getMessage() for record in caplog.records]
+
+    def test_says_how_far_it_is_and_how_long_it_will_take(self, monkeypatch, caplog):
+        lines = self.lines(monkeypatch, caplog, 100, 1.0)
+        assert [line.split(", ")[0] for line in lines] == [f"step {n}0 of 100" for n in range(1, 10)]
+        assert [line.split(", ")[2] for line in lines][::4] == ["1 min 30 s left", "50 s left", "10 s left"]
+        losses = [float(line.split(", ")[1].removeprefix("loss ")) for line in lines]
+        assert all(0 < loss < 3 for loss in losses)
+
+    def test_says_it_more_and_more_rarely(self, monkeypatch, caplog):
+        lines = self.lines(monkeypatch, caplog, 400, 60.0)
+        assert lines[0].endswith("6 h 30 min left")
+        assert len(lines) < 30
+
+    def test_a_short_training_says_nothing(self, monkeypatch, caplog):
+        assert self.lines(monkeypatch, caplog, 100, 0.09) == []

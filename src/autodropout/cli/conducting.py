@@ -64,7 +64,6 @@ def conduct(task: Task, how: Conduct) -> None:
     if (how.out / LEDGER_FILE).is_file() and Study.open(how.out).record.searcher == COMPARISON:
         raise UsageError(f"{how.out} holds a comparison; name another directory for the search")
     terminal = console()
-    confirm = Confirmation(top=how.confirm_top, seeds=how.confirm_seeds)
     try:
         with Watch(terminal, f"Searching {task.name} in {how.out}") as watch:
             study = search(
@@ -81,7 +80,7 @@ def conduct(task: Task, how: Conduct) -> None:
                 batch=how.batch,
                 capacity=how.capacity,
                 floor=task.floor,
-                confirm=confirm,
+                confirm=Confirmation(top=how.confirm_top, seeds=how.confirm_seeds),
                 halving=how.halving,
                 warm_start=how.warm_start,
                 common_seed=how.common_seed,

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from autodropout.cli.command import Command
 from autodropout.cli.terminal import console
-from autodropout.cli.watching import in_words
+from autodropout.durations import in_words
 from autodropout.errors import MissingError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from autodropout.cli.checking import nearest
 from autodropout.cli.machine import usable_cores
-from autodropout.cli.watching import in_words
+from autodropout.durations import in_words
 from autodropout.engine.halving import Halving
 from autodropout.engine.ledger_schema import LEDGER_FILE
 from autodropout.engine.study import Study

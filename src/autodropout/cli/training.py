@@ -1,9 +1,11 @@
 """``autodropout train TASK --policy P``."""
 
 import json
+import logging
 import math
 import shlex
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -103,7 +105,8 @@ class Train(Command):
             task = task.keeping(saving)
         else:
             terminal.print(f"Training; the task {task.name} keeps no checkpoint and no weights")
-        result = task.evaluate(policy, self.seed, self.budget)
+        with _watched(terminal):
+            result = task.evaluate(policy, self.seed, self.budget)
         self._keep(task, policy, result, out)
         _show(result, terminal)
         if not math.isfinite(result.reward):
@@ -146,6 +149,29 @@ class Train(Command):
             if value is not None and value != getattr(Train, name, None):
                 words += [f"--{name.replace('_', '-')}", str(value)]
         return tuple(words)
+
+
+@contextmanager
+def _watched(terminal: "Console") -> Iterator[None]:
+    """Print what the training logs of its course."""
+    log = logging.getLogger("autodropout.tasks")
+    handler, level = _Printer(terminal), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+
+
+class _Printer(logging.Handler):
+    def __init__(self, terminal: "Console") -> None:
+        super().__init__(logging.INFO)
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._terminal.print(record.getMessage())
 
 
 def _moved(policy: Policy, source: "Task", target: "Task") -> Policy:

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from autodropout.engine.events import Event, Paused, PhaseBegan, TrialFailed, TrialFinished, TrialRetried
 from autodropout.engine.tally import PHASES, Tally
-from autodropout.engine.tally import in_words as in_words
 
 _LINES = 20  # per phase, where there is no bar
 

@@ -66,6 +66,11 @@ class Asked:
         if not isinstance(self.common_seed, bool):
             raise UsageError(f"common_seed is {self.common_seed!r}; expected True or False")
 
+    @property
+    def first_budget(self) -> float:
+        """Fraction of a full training that every policy begins with."""
+        return 1.0 if self.halving is None else self.halving.budgets[0]
+
 
 def begin(
     out: Path, asked: Asked, options: Options, build: Callable[[], Executor]

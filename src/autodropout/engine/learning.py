@@ -23,13 +23,11 @@ class Goal:
         capacity: C, most trials queued or running at a time; None stands for the executor's slots and
             a few more, so that no slot waits while the searcher learns and proposes.
         budget: Fraction of a full training that every policy begins with.
-        common_seed: Whether all trials have the same seed.
     """
 
     trials: int
     capacity: int | None
     budget: float = 1.0
-    common_seed: bool = False
 
 
 class Learning:
@@ -95,13 +93,13 @@ class Learning:
         return self._goal.trials - (self._proposed - self._loop.replaced)
 
     def _next(self, number: int) -> NewTrial:
-        dealt = self._dealer.deal()
+        dealt, study = self._dealer.deal(), self._ledger.study
         return NewTrial(
             id=number,
             kind="search",
             tokens=dealt.proposal.tokens,
             log_prob=dealt.proposal.log_prob,
-            seed=trial_seed(self._ledger.study.seed, "search", 0 if self._goal.common_seed else number),
+            seed=trial_seed(study.seed, "search", 0 if study.common_seed else number),
             updates_made=dealt.update,
             draw=dealt.draw,
             place=dealt.place,

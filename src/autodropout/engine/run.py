@@ -127,9 +127,7 @@ def search(
         5
     """
     notify = logged(on_event)
-    _check_executor(executor)
-    if halving is not None and isinstance(executor, str):
-        _check_budgeted(evaluate)
+    _check_runnable(executor, evaluate, halving)
     options = Options(
         trials=trials,
         workers=workers,
@@ -162,16 +160,10 @@ def search(
         rungs = None if halving is None else Rungs(halving, seed, ledger.read)
         loop = Loop(ledger, runner, space, Rules(max_attempts=max_attempts, floor=floor), notify, rungs)
         running.callback(loop.cancel)
-        goal = Goal(
-            trials=trials,
-            capacity=capacity,
-            budget=1.0 if halving is None else halving.budgets[0],
-            common_seed=common_seed,
-        )
+        goal = Goal(trials=trials, capacity=capacity, budget=asked.first_budget)
         learning = Learning(ledger, mind, loop, runner, goal, notify)
         if _search(ledger, loop, learning, notify) and _confirm(ledger, loop, space, confirm, notify):
-            _enter(ledger, loop, "done", notify)
-            _warn_if_nothing_returned(loop, directory)
+            _conclude(ledger, loop, notify)
     return Study.open(directory)
 
 
@@ -202,17 +194,20 @@ def _enter(ledger: Ledger, loop: Loop, phase: PhaseName, notify: Notify) -> None
     )
 
 
-def _warn_if_nothing_returned(loop: Loop, directory: Path) -> None:
+def _conclude(ledger: Ledger, loop: Loop, notify: Notify) -> None:
+    _enter(ledger, loop, "done", notify)
     if loop.best is None:
         warnings.warn(
-            f"no trial returned a finite reward, so there is no best policy; see {directory / LOGS}",
+            f"no trial returned a finite reward, so there is no best policy; see {ledger.out / LOGS}",
             stacklevel=3,
         )
 
 
-def _check_executor(executor: object) -> None:
+def _check_runnable(executor: object, evaluate: Evaluate, halving: Halving | None) -> None:
     if executor is None:
         raise UsageError("executor is None; expected 'local', 'inline' or 'ray', or an executor of your own")
+    if halving is not None and isinstance(executor, str):
+        _check_budgeted(evaluate)
 
 
 def _check_budgeted(evaluate: Evaluate) -> None:

@@ -55,6 +55,9 @@ def fit(
     weights that it would have had, to the last bit where the device's arithmetic repeats itself. The batches
     must then be the same again; those that are ``Seekable`` need not be made once more up to that step.
 
+    It prints nothing; how far it is is logged at the level INFO, every ten seconds at first, then more
+    rarely.
+
     Args:
         model: Called with a batch's inputs. Moved to the device; left in eval mode.
         optimiser: Over the model's parameters.

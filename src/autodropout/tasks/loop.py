@@ -1,5 +1,6 @@
 """The inside of ``fit``: one step, one look at the loss, one checkpoint."""
 
+import logging
 import math
 import time
 from typing import Any
@@ -10,11 +11,17 @@ from torch import Tensor, nn
 from autodropout.adapting import Adaptive
 from autodropout.applying import Applied
 from autodropout.baselines import Ramped
+from autodropout.durations import in_words
 from autodropout.errors import DeviceError, DivergedError
 from autodropout.handles import handles
 from autodropout.tasks.batches import Batch
 from autodropout.tasks.fit_settings import FitSettings, Schedule
 from autodropout.tasks.saving import Saved
+
+_PAUSE, _SHARE = 10.0, 0.1
+"""Seconds between two lines about the course of a training: so many, or so much of the time spent."""
+
+_log = logging.getLogger(__name__)
 
 
 class Loop:
@@ -45,6 +52,7 @@ class Loop:
         self.total = torch.zeros((), device=self.device)
         self.since = 0
         self.began, self.before, self.saved_at = time.perf_counter(), 0.0, 0.0
+        self.made, self.said_at = 0, 0.0
 
     @property
     def seconds(self) -> float:
@@ -111,12 +119,22 @@ class Loop:
         if due or steps % self.settings.check_every == 0:
             self.loss = self.total.item() / self.since
             self.finite = math.isfinite(self.loss)
+            self._say(steps)
         if due and self.finite:
             self._measure()
             self.total.zero_()
             self.since = 0
             self.stopped = self.settings.stop is not None and self.settings.stop(tuple(self.curve))
         return self.going
+
+    def _say(self, steps: int) -> None:
+        """Log how far training is, more and more rarely."""
+        seconds, last = self.seconds, self.settings.steps
+        if steps == last or seconds - self.said_at < max(_PAUSE, _SHARE * seconds):
+            return
+        self.said_at = seconds
+        left = (last - steps) * (seconds - self.before) / (steps - self.made)
+        _log.info("step %d of %d, loss %.4g, %s left", steps, last, self.loss, in_words(left))
 
     def _measure(self) -> None:
         if self.settings.measure is None:
@@ -132,7 +150,8 @@ class Loop:
         if saved is None:
             return 0
         self.curve, self.loss = list(saved.curve), saved.loss
-        self.before = self.saved_at = saved.seconds
+        self.before = self.saved_at = self.said_at = saved.seconds
+        self.made = saved.steps
         for handle, state in zip(self.adaptive, saved.adaptive, strict=True):
             handle.load_state_dict(state)
         self.total.fill_(saved.total)
