@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from autodropout.errors import UsageError
-from autodropout.significance import holm, paired_difference, power, seeds_needed, summarise
+from autodropout.significance import holm, paired_difference, power, seed_residual, seeds_needed, summarise
 
 FIRST = (0.912, 0.933, 0.905, 0.941, 0.920)
 SECOND = (0.900, 0.925, 0.911, 0.930, 0.902)
@@ -236,3 +236,18 @@ def test_power_and_seeds_refuse() -> None:
         seeds_needed(1.0, -1.0)
     with pytest.raises(UsageError, match=r"target is 1\.0; expected a number between 0 and 1"):
         seeds_needed(1.0, 1.0, target=1.0)
+
+
+class TestSeedResidual:
+    def test_a_table_of_policy_and_seed_leaves_nothing(self):
+        squares, degrees = seed_residual([[1.0, 2.0, 5.0], [3.0, 4.0, 7.0]])
+        assert squares == pytest.approx(0.0, abs=1e-12)
+        assert degrees == 2
+
+    def test_it_is_the_sum_over_the_table(self):
+        table = np.random.default_rng(0).normal(size=(4, 3))
+        means = table.mean(1), table.mean(0), table.mean()
+        expected = sum(
+            (table[p, s] - means[0][p] - means[1][s] + means[2]) ** 2 for p in range(4) for s in range(3)
+        )
+        assert seed_residual(table) == (pytest.approx(expected), 6)

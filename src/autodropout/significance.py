@@ -196,6 +196,23 @@ def seeds_needed(difference: float, spread: float, *, target: float = 0.8, alpha
     return n
 
 
+def seed_residual(table: npt.ArrayLike) -> tuple[float, int]:
+    """Return what is left of a table of rewards without the means of its rows and of its columns.
+
+    sum over policies p and seeds s of (r[p, s] - mean r[p, :] - mean r[:, s] + mean r)^2
+
+    and its degrees of freedom, (P - 1) (S - 1): the residual of a two-way analysis of variance without
+    repeats. What a seed does to all policies alike is no part of it.
+
+    Args:
+        table: Rewards of P policies on the same S seeds, (P, S), finite.
+    """
+    rewards = np.asarray(table, dtype=np.float64)
+    left = rewards - rewards.mean(axis=1, keepdims=True)
+    left = left - left.mean(axis=0)
+    return float((left**2).sum()), (rewards.shape[0] - 1) * (rewards.shape[1] - 1)
+
+
 def checked_fraction(name: str, value: float) -> float:
     """Return a share as a float.
 

@@ -1,4 +1,5 @@
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -43,15 +44,24 @@ def test_an_unfinished_study_says_so(tmp_path):
 
 
 def test_noise_between_seeds_is_told(tmp_path):
-    text = finished(tmp_path, rising(), [(0.70, 0.80, 0.90), (0.69, 0.79, 0.89)])
-    assert "deviation 0.1 between seeds of one policy, 0.00707 between the confirmed policies" in text
+    text = finished(tmp_path, rising(), [(0.70, 0.80, 0.91), (0.79, 0.80, 0.78)])
+    assert re.search(r"deviation 0\.0\d+ between seeds .* and 0\.00943 between the confirmed policies", text)
 
 
-def test_noise_is_pooled_over_policies(tmp_path):
+def test_what_a_seed_does_to_all_policies_alike_is_no_noise(tmp_path):
+    assert finished(tmp_path, rising(), [(0.70, 0.80, 0.90), (0.69, 0.79, 0.89)]) == ""
+
+
+def test_noise_is_what_the_means_of_policies_and_seeds_leave(tmp_path):
     finished(tmp_path, rising(), [(0.7, 0.9), (0.6, 0.6)])
     seeds, policies = seed_noise(read_record(tmp_path))
-    assert seeds == pytest.approx(math.sqrt((0.2**2 / 2 + 0.0) / 2))
+    assert seeds == pytest.approx(0.1)
     assert policies == pytest.approx(0.2 / math.sqrt(2))
+
+
+def test_a_search_on_one_seed_is_called_so(tmp_path):
+    text = finished(tmp_path, rising(), [(0.70, 0.71), (0.60, 0.61)], common_seed=True)
+    assert text.startswith("All trials of the search had one seed")
 
 
 def test_one_confirmed_policy_has_nothing_to_be_compared_with(tmp_path):

@@ -137,6 +137,13 @@ def test_strings_from_outside_are_only_text(tmp_path):
     assert not [tag for tag, _ in found.tags if tag in ("img", "b2")]
 
 
+def test_one_seed_for_all_trials_is_said(tmp_path):
+    record_study(tmp_path / "one", [Run(reward=0.5)] * 3, common_seed=True)
+    record_study(tmp_path / "many", [Run(reward=0.5)] * 3)
+    assert "seed 0, all trials with the same seed" in checked(tmp_path / "one").text
+    assert "all trials with the same seed" not in checked(tmp_path / "many").text
+
+
 def test_token_policies_are_drawn_too(tmp_path):
     writer = Writer(tmp_path, space=TokenSpace(sites=("ffn", "query")))
     writer.run([Run(reward=0.5, tokens=(2, 1, 0, 0, 5) * 2)] * 5)

@@ -9,7 +9,7 @@ from scipy.special import chdtri
 
 from autodropout.benchmark.released import Released
 from autodropout.errors import DataError
-from autodropout.significance import checked_fraction
+from autodropout.significance import checked_fraction, seed_residual
 
 Floats = NDArray[np.float64]
 
@@ -134,10 +134,9 @@ def noise_of(trials: Sequence[Released], *, confidence: float = 0.95) -> Noise:
 def own_noise_of(trials: Sequence[Released], *, confidence: float = 0.95) -> Own | None:
     """Return the noise among policies of the same seed, from the confirmations of each study.
 
-    sd^2 = sum of (reward - policy's mean - seed's mean + mean of all)^2 / ((policies - 1) (seeds - 1))
+    sd^2 = sum of what ``seed_residual`` leaves of each study's table / sum of its degrees of freedom
 
-    over the table of a study's confirmed policies and their seeds, pooled over studies: the residual of a
-    two-way analysis of variance without repeats.
+    over the tables of all studies, each of a study's confirmed policies and their seeds.
 
     Args:
         trials: Trials of a landscape.
@@ -147,13 +146,12 @@ def own_noise_of(trials: Sequence[Released], *, confidence: float = 0.95) -> Own
         The noise; None if no study confirmed two policies on the same two seeds.
     """
     tables = _tables(trials)
-    degrees = sum((table.shape[0] - 1) * (table.shape[1] - 1) for table in tables)
-    if not degrees:
+    if not tables:
         return None
-    within = [table - table.mean(axis=1, keepdims=True) for table in tables]
-    squares = float(sum(((table - table.mean(axis=0)) ** 2).sum() for table in within))
-    of_all = float(sum((table**2).sum() for table in within))
-    between_seeds = of_all / sum(table.shape[0] * (table.shape[1] - 1) for table in tables)
+    residuals = [seed_residual(table) for table in tables]
+    squares, degrees = sum(left for left, _ in residuals), sum(number for _, number in residuals)
+    within = float(sum(table.var(axis=1).sum() * table.shape[1] for table in tables))
+    between_seeds = within / sum(table.shape[0] * (table.shape[1] - 1) for table in tables)
     low, high = _interval(squares, degrees, confidence)
     return Own(
         sd=(squares / degrees) ** 0.5,

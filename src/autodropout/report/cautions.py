@@ -7,6 +7,7 @@ from statistics import fmean, median, stdev
 from autodropout.report.costs import Costs
 from autodropout.report.curves import Progress
 from autodropout.report.record import Record
+from autodropout.significance import seed_residual
 
 _LOW_SHARE = 0.5  # of M, for the effective sample size
 _SHORT_SHARE = 0.75  # of the usual duration, for the trials that were learned from first
@@ -27,6 +28,7 @@ def cautions(record: Record, progress: Progress, costs: Costs) -> tuple[str, ...
         *_durations(record, costs),
         _without_reward(progress),
         _stopped(record),
+        _one_seed(record),
     )
     return tuple(caution for caution in found if caution is not None)
 
@@ -34,14 +36,15 @@ def cautions(record: Record, progress: Progress, costs: Costs) -> tuple[str, ...
 def seed_noise(record: Record) -> tuple[float, float] | None:
     """Return (deviation between seeds, deviation between policies) of the confirmed policies.
 
-    The first is pooled over policies: sqrt of the mean variance between a policy's seeds. The second is
-    that of the policies' means. None with fewer than two policies or two seeds.
+    The first is without what a seed does to all of them alike, since they share their seeds; the second is
+    that of their means. Policies that lack a seed are left out. None with fewer than two policies or seeds.
     """
-    spreads = [confirmed.spread for confirmed in record.confirmed if confirmed.spread is not None]
-    if len(record.confirmed) < 2 or not spreads:
+    most = max((len(confirmed.rewards) for confirmed in record.confirmed), default=0)
+    table = [confirmed.rewards for confirmed in record.confirmed if len(confirmed.rewards) == most]
+    if len(table) < 2 or most < 2:
         return None
-    between_seeds = math.sqrt(fmean(spread**2 for spread in spreads))
-    return between_seeds, stdev(confirmed.reward for confirmed in record.confirmed)
+    squares, degrees = seed_residual(table)
+    return math.sqrt(squares / degrees), stdev(map(fmean, table))
 
 
 def early_duration(record: Record, costs: Costs) -> float | None:
@@ -84,6 +87,7 @@ def _noise(record: Record) -> str | None:
         return None
     return (
         f"The seeds differ as much as the policies do: deviation {noise[0]:.3g} between seeds of one policy, "
+        "without what a seed does to all of them alike, and "
         f"{noise[1]:.3g} between the confirmed policies' means. Which of them is best is not settled; "
         "confirm with more seeds."
     )
@@ -149,4 +153,13 @@ def _stopped(record: Record) -> str | None:
         f"Successive halving: {short} shorter trials came before or instead of the {len(record.search)} full "
         "trainings. Rewards, curves and effects are those of full trainings, which were chosen for their "
         "early rewards; costs count all."
+    )
+
+
+def _one_seed(record: Record) -> str | None:
+    if not record.study.common_seed:
+        return None
+    return (
+        "All trials of the search had one seed: their rewards compare policies, but how well a policy does "
+        "with other seeds only the confirmations say."
     )

@@ -55,11 +55,12 @@ def failures_section(failures: Sequence[Failure], total: int) -> Markup:
 def provenance_section(record: Record) -> Markup:
     """Return with what, where and how the study was made."""
     study = record.study
+    one_seed = ", all trials with the same seed" if study.common_seed else ""
     pairs = [
         ("command", study.command),
         ("created", moment(study.created)),
         ("directory", str(record.out.resolve())),
-        ("searcher", f"{study.searcher}, M = {study.batch}, seed {study.seed}"),
+        ("searcher", f"{study.searcher}, M = {study.batch}, seed {study.seed}{one_seed}"),
         ("versions", _words(study.versions)),
         ("machine", _words(study.machine)),
     ]
