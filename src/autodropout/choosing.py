@@ -1,6 +1,5 @@
 """Sites that the user names: any module by name or glob, with the axes of its output."""
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from autodropout.attach import CHILD, CONTAINERS, container_text
 from autodropout.errors import SiteError, UsageError
 from autodropout.families import find_sites
 from autodropout.site import LAYOUTS, Layout, Site
+from autodropout.suggesting import nearest
 
 Layouts = Mapping[str, Layout]
 """Name or glob of modules to the axes of their outputs."""
@@ -92,7 +92,7 @@ def _checked_name(model: nn.Module, modules: Mapping[str, nn.Module], virtual: s
     if name in virtual:
         return name
     if name not in modules:
-        near = difflib.get_close_matches(name, modules, n=3)
+        near = nearest(name, modules)
         hint = (
             f"; did you mean {listed(near)}?" if near else "; print the model to see the names of its modules"
         )

@@ -1,6 +1,5 @@
 """Which sites a model has, and which pattern of a policy each of them gets."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -17,6 +16,7 @@ from autodropout.pattern import ConvPattern, Pattern
 from autodropout.policy import Policy
 from autodropout.probing import map_size, site_shapes
 from autodropout.site import Layout, Site
+from autodropout.suggesting import nearest
 
 _NUM_AXES: Mapping[Layout, int] = {"NCHW": 4, "NHWC": 4, "TNC": 3}
 
@@ -259,7 +259,7 @@ def _unmatched_text(model: nn.Module, found: Sequence[Site], key: str) -> str:
         remedy = "" if what == "a container" else f'; layouts={{"{key}": axes of its output}} makes it one'
         kind = type(module).__name__
         return f'"{key}" is a {kind}, {what}; the sites there are {listed(inside or names)}{remedy}'
-    near = difflib.get_close_matches(key, names, n=3)
+    near = nearest(key, names)
     if any(site.role == key.rpartition(".")[2] for site in found):
         near = [f"role:{key.rpartition('.')[2]}"]
     hint = f"did you mean {listed(near)}? The" if near else "the"

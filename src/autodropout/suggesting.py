@@ -1,11 +1,29 @@
-"""What to say of a name that is not known: the nearest one that is."""
+"""What to say of a name that is not known: the nearest ones that are."""
 
 import difflib
 from collections.abc import Iterable
 
+_LEAST_LETTERS = 3
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """Return the known names that an unknown one may stand for, likeliest first.
+
+    Those that are spelt much like it, then those that contain it.
+
+    Args:
+        name: What was asked for.
+        known: What there is.
+        most: How many at most.
+    """
+    there = list(known)
+    alike = difflib.get_close_matches(name, there, n=most)
+    holding = [other for other in there if name in other] if len(name) >= _LEAST_LETTERS else []
+    return list(dict.fromkeys([*alike, *holding]))[:most]
+
 
 def suggested(name: str, known: Iterable[str], remedy: str) -> str:
-    """Return the remedy for an unknown name, after the name that it may be a slip of.
+    """Return the remedy for an unknown name, after the names that it may stand for.
 
     Args:
         name: What was asked for.
@@ -18,7 +36,8 @@ def suggested(name: str, known: Iterable[str], remedy: str) -> str:
         >>> suggested("x", ["digits", "ptb-small"], "choose one of digits, ptb-small")
         'choose one of digits, ptb-small'
     """
-    near = difflib.get_close_matches(name, list(known), n=1)
-    if not near:
+    if not (found := [repr(other) for other in nearest(name, known)]):
         return remedy
-    return f"did you mean {near[0]!r}? {remedy[:1].upper()}{remedy[1:]}"
+    *others, last = found
+    near = f"{', '.join(others)} or {last}" if others else last
+    return f"did you mean {near}? {remedy[:1].upper()}{remedy[1:]}"

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from autodropout.errors import UsageError
-from autodropout.suggesting import suggested
+from autodropout.suggesting import nearest, suggested
 from autodropout.tasks.base import Task
 from autodropout.tasks.images.digits import Digits
 from autodropout.tasks.images.imagenet import IMAGENET_TASKS
@@ -44,7 +44,8 @@ def task_named(name: str, data: Path | None = None) -> Task:
         UsageError: There is none, or it reads no files.
     """
     if name not in TASKS:
-        known = f"known tasks: {', '.join(TASKS)} (autodropout tasks says more)"
+        listed = f"known tasks: {', '.join(TASKS)} (autodropout tasks says more)"
+        known = "all are listed by: autodropout tasks" if nearest(name, TASKS) else listed
         raise UsageError(f"there is no task {name!r}; {suggested(name, TASKS, known)}")
     return TASKS[name] if data is None else reading(TASKS[name], data)
 
