@@ -15,6 +15,7 @@ from typing import Any
 
 from autodropout.baselines import paper_transformer_finding, points
 from autodropout.conv_space import ConvSpace
+from autodropout.engine.study import Study
 from autodropout.errors import UsageError
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
@@ -41,16 +42,20 @@ class Found:
         task: Task that it was found on.
         fits: Models that its keys are for.
         summary: One line.
-        results: Directory below results/ with best.json and comparison.json.
-        searched: The search.
+        place: Below results/, its JSON or the study of the search, whose best confirmed policy it is.
+        figures: Below results/, the comparison that it won.
+        arm: What it is called there.
+        searched: The search; None if its study is committed, which says so itself.
     """
 
     name: str
     task: str
     fits: str
     summary: str
-    results: str
-    searched: Searched
+    place: str
+    figures: str
+    arm: str = "policy"
+    searched: Searched | None = None
 
 
 FOUND = (
@@ -59,7 +64,8 @@ FOUND = (
         task="digits",
         fits="the network of the task digits",
         summary="Found on 300 handwritten digits in 60 trainings.",
-        results="digits",
+        place="digits/best.json",
+        figures="digits/comparison.json",
         searched=Searched(
             task="digits",
             searcher="reinforce",
@@ -68,6 +74,15 @@ FOUND = (
             reward=json.loads((ROOT / "results/digits/cost.json").read_text())[0]["confirmed_reward"],
             command="autodropout search digits",
         ),
+    ),
+    Found(
+        name="ptb-small",
+        task="ptb-small",
+        fits=_TRANSFORMERS,
+        summary="Found on 9,000 tokens of Penn Treebank in 160 trainings of a small language model.",
+        place="ptb-small/studies/reinforce-1",
+        figures="ptb-small/confirmed.json",
+        arm="reinforce-1",
     ),
 )
 
@@ -144,11 +159,10 @@ def found(origin: Found) -> Entry:
     Raises:
         UsageError: It was not shown to be better than the best baseline.
     """
-    folder = ROOT / "results" / origin.results
-    policy = Policy.load(folder / "best.json")
-    facts = json.loads((folder / "comparison.json").read_text(encoding="utf8"))
+    policy, searched = _origin(origin)
+    facts = json.loads((ROOT / "results" / origin.figures).read_text(encoding="utf8"))
     arms = facts["comparison"]["arms"]
-    mine = next(arm for arm in arms if arm["name"] == "policy")
+    mine = next(arm for arm in arms if arm["name"] == origin.arm)
     sign = 1 if facts["comparison"]["higher_is_better"] else -1
     if mine["adjusted_p"] >= SIGNIFICANT or sign * mine["difference"] <= 0:
         raise UsageError(f"{origin.name} was not shown to be better than {mine['against']}; leave it out")
@@ -157,8 +171,8 @@ def found(origin: Found) -> Entry:
         kind="found",
         summary=origin.summary,
         fits=origin.fits,
-        source=f"results/{origin.results}",
-        searched=origin.searched,
+        source=f"results/{origin.figures}",
+        searched=searched,
         evidence=Evidence(
             figure=facts["comparison"]["figure"],
             higher_is_better=facts["comparison"]["higher_is_better"],
@@ -173,6 +187,23 @@ def found(origin: Found) -> Entry:
         ),
     )
     return card, policy
+
+
+def _origin(origin: Found) -> tuple[Policy, Searched]:
+    place = ROOT / "results" / origin.place
+    if origin.searched is not None:
+        return Policy.load(place), origin.searched
+    study = Study.open(place)
+    best, record = study.confirmed[0], study.record
+    searched = Searched(
+        task=str(record.task),
+        searcher=record.searcher,
+        trials=record.trials,
+        confirmations=sum(trial.kind == "confirm" for trial in study.trials),
+        reward=best.reward,
+        command=f"python {record.command}",
+    )
+    return best.policy, searched
 
 
 def page(entries: Sequence[Entry]) -> str:

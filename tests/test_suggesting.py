@@ -9,7 +9,7 @@ KNOWN = ["digits", "cifar10-small", "cifar100-small", "mnist-small"]
     ("name", "expected"),
     [
         ("digit", "did you mean 'digits'? Choose well"),
-        ("cifar-small", "did you mean 'cifar10-small', 'cifar100-small' or 'mnist-small'? Choose well"),
+        ("cifar-small", "did you mean 'cifar10-small'? Choose well"),
         ("cifar", "did you mean 'cifar10-small' or 'cifar100-small'? Choose well"),
         ("ci", "choose well"),
         ("zebra", "choose well"),

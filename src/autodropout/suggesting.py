@@ -9,7 +9,7 @@ _LEAST_LETTERS = 3
 def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     """Return the known names that an unknown one may stand for, likeliest first.
 
-    Those that are spelt much like it, then those that contain it.
+    Those that are spelt much like it; if there is none, those that contain it.
 
     Args:
         name: What was asked for.
@@ -17,9 +17,9 @@ def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
         most: How many at most.
     """
     there = list(known)
-    alike = difflib.get_close_matches(name, there, n=most)
-    holding = [other for other in there if name in other] if len(name) >= _LEAST_LETTERS else []
-    return list(dict.fromkeys([*alike, *holding]))[:most]
+    if alike := difflib.get_close_matches(name, there, n=most):
+        return alike
+    return [other for other in there if name in other][:most] if len(name) >= _LEAST_LETTERS else []
 
 
 def suggested(name: str, known: Iterable[str], remedy: str) -> str:
@@ -36,8 +36,10 @@ def suggested(name: str, known: Iterable[str], remedy: str) -> str:
         >>> suggested("x", ["digits", "ptb-small"], "choose one of digits, ptb-small")
         'choose one of digits, ptb-small'
     """
-    if not (found := [repr(other) for other in nearest(name, known)]):
+    there = list(known)
+    alike = difflib.get_close_matches(name, there, n=1)
+    if not (near := alike or nearest(name, there)):
         return remedy
-    *others, last = found
-    near = f"{', '.join(others)} or {last}" if others else last
-    return f"did you mean {near}? {remedy[:1].upper()}{remedy[1:]}"
+    *others, last = map(repr, near)
+    which = f"{', '.join(others)} or {last}" if others else last
+    return f"did you mean {which}? {remedy[:1].upper()}{remedy[1:]}"

@@ -12,6 +12,7 @@ import torchvision
 import autodropout as ad
 from autodropout import zoo
 from autodropout.cli import main
+from autodropout.engine.study import Study
 from autodropout.errors import PatternError, UsageError
 from autodropout.models.decoder import Decoder
 from autodropout.models.digits_net import DigitsNet
@@ -62,11 +63,11 @@ def test_stochastic_depth_rises_linearly_to_one_half():
 
 def test_found_policies_say_how_they_did():
     found = [zoo.card(name) for name in zoo.names() if zoo.card(name).kind == "found"]
-    assert [card.name for card in found] == ["digits"]
+    assert [card.name for card in found] == ["digits", "ptb-small"]
     for card in found:
         assert card.evidence.p < 0.05
-        assert card.evidence.low > 0
-        assert card.evidence.arms[-1].name == "policy"
+        assert card.evidence.low > 0 if card.evidence.higher_is_better else card.evidence.high < 0
+        assert card.evidence.arms[-1].name in ("policy", "reinforce-1")
         assert card.evidence.against in {arm.name for arm in card.evidence.arms}
 
 
@@ -94,7 +95,16 @@ def test_what_won_nothing_is_left_out(tmp_path, monkeypatch):
         experiment.found(experiment.FOUND[0])
 
 
-@pytest.mark.parametrize("name", ["digits", "word-dropout"])
+def test_a_search_whose_study_is_committed_says_itself_what_it_was():
+    card, best = zoo.card("ptb-small"), Study(ROOT / "results/ptb-small/studies/reinforce-1").confirmed[0]
+    assert zoo.load("ptb-small") == best.policy
+    searched = card.searched
+    assert (searched.task, searched.searcher, searched.trials) == ("ptb-small", "reinforce", 128)
+    assert (searched.confirmations, searched.reward) == (32, best.reward)
+    assert searched.command.startswith("python experiments/landscape.py")
+
+
+@pytest.mark.parametrize("name", ["digits", "ptb-small", "word-dropout"])
 def test_text_round_trip(name):
     entry = zoo.card(name), zoo.load(name)
     assert from_text(to_text(*entry)) == entry
