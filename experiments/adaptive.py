@@ -94,7 +94,8 @@ def pairs(experiment: str, names: Collection[str]) -> list[Pair]:
         case "sources":
             return [(name, "standard") for name in adaptive]
     others = tuple(name for name in names if name not in adaptive)
-    return [*(("adaptive", other) for other in others), ("adaptive-unimportant", "standard")]
+    ways = [("adaptive", "adaptive-unimportant"), ("adaptive-unimportant", "standard")]
+    return [*(("adaptive", other) for other in others), *ways]
 
 
 def run(

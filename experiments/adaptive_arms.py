@@ -1,5 +1,6 @@
 """The regularisers that adaptive.py compares, each put onto a network."""
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -7,6 +8,7 @@ from torch import nn
 from autodropout.adapting import Refreshing, adaptive_dropout
 from autodropout.adaptive import AdaptiveSettings, Favours
 from autodropout.attribution import Method
+from autodropout.errors import UsageError
 from autodropout.tasks.methods.penalties import penalise
 
 NEVER = 10**9
@@ -20,11 +22,21 @@ class Strengths:
         rate: Mean drop rate, standard and adaptive.
         l1: Factor of the sum of magnitudes.
         l2: Factor of half the sum of squares, beside the weight decay that every arm has.
+
+    Raises:
+        UsageError: A value is out of range.
     """
 
     rate: float = 0.1
     l1: float = 1e-5
     l2: float = 5e-4
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.rate < 1.0:
+            raise UsageError(f"rate is {self.rate!r}; expected a mean drop rate above 0 and below 1")
+        for name in ("l1", "l2"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name} is {getattr(self, name)!r}; expected a factor of at least 0")
 
 
 USUAL = Strengths()
@@ -36,8 +48,13 @@ def regularise(
     """Let the regulariser of an arm act on a network, dropout on the outputs of these places.
 
     Standard dropout is adaptive dropout that has no room to adapt: the coins are the same.
+
+    Raises:
+        ValueError: There is no such arm.
     """
     match arm:
+        case "none":
+            return
         case "l1":
             penalise(net, l1=strengths.l1)
         case "l2":
@@ -51,3 +68,5 @@ def regularise(
             settings = AdaptiveSettings(favours=favours, whole=False)
             refreshing = Refreshing(method=method)
             adaptive_dropout(net, places, strengths.rate, settings=settings, refreshing=refreshing)
+        case _:
+            raise ValueError(f"there is no arm {arm!r}")

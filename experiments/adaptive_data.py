@@ -136,9 +136,15 @@ def _tiny(path: Path) -> ImageData:
                 part, kind, *_ = Path(name).parts[-3:]
                 pixels = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"))
                 parts[part].append((pixels, kind))
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged ({error}); copy it again") from error
+    except KeyError as error:
+        raise DataError(
+            f"{path} has images in {error}; expected train/CLASS/*.JPEG and val/CLASS/*.JPEG"
+        ) from error
     kinds = sorted({kind for _, kind in parts["train"]})
+    if not kinds or {kind for _, kind in parts["val"]} != set(kinds):
+        raise DataError(f"{path} has not the same classes in train and val; expected images of each in both")
     train, test = (
         shrunk(examples(np.stack([p for p, _ in part]), [kinds.index(kind) for _, kind in part]), 32)
         for part in parts.values()

@@ -11,15 +11,19 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from autodropout.atomic import write_text
 from autodropout.comparison import Comparison
 from autodropout.engine.provenance import command, machine, versions
 from autodropout.errors import AutoDropoutError
 from autodropout.policy import Policy
 from autodropout.result import Result
-from autodropout.significance import Paired, holm, paired_difference
+from autodropout.significance import Paired, holm
 
 Pair = tuple[str, str]
 """An arm, and the one that it is measured against."""
+
+SCHEMA = 1
+LUCKY = "what is left flatters the arm that diverges"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,7 @@ def answers(found: Comparison, pairs: Sequence[Pair]) -> list[Answer]:
         found: It has all arms that the pairs name.
         pairs: Chosen before the figures were seen.
     """
-    differences = [_difference(found, *pair) for pair in pairs]
+    differences = [found.between(*pair) for pair in pairs]
     adjusted = holm([None if paired is None else paired.p for paired in differences])
     return [
         Answer(arm=arm, against=against, paired=paired, adjusted_p=p)
@@ -59,17 +63,14 @@ def answers(found: Comparison, pairs: Sequence[Pair]) -> list[Answer]:
     ]
 
 
-def _difference(found: Comparison, arm: str, against: str) -> Paired | None:
-    both = [
-        (first, second)
-        for first, second in zip(found.values[arm], found.values[against], strict=True)
-        if first is not None and second is not None
-    ]
-    return paired_difference(*zip(*both, strict=True)) if both else None
+def table(figure: str, rows: Sequence[Answer], seeds: int) -> str:
+    """Return the answers as a table in Markdown.
 
-
-def table(figure: str, rows: Sequence[Answer]) -> str:
-    """Return the answers as a table in Markdown."""
+    Args:
+        figure: What was compared.
+        rows: The answers.
+        seeds: That every arm was to have.
+    """
     lines = [
         f"| arm | against | seeds | difference of {figure} | 95% interval | p | p (Holm) |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
@@ -80,6 +81,8 @@ def table(figure: str, rows: Sequence[Answer]) -> str:
             ends = "-" if paired.low is None else f"{paired.low:+.4f} to {paired.high:+.4f}"
             cells = [str(paired.n), f"{paired.difference:+.4f}", ends, _share(paired.p)]
         lines.append(f"| {row.arm} | {row.against} | {' | '.join(cells)} | {_share(row.adjusted_p)} |")
+    if any(row.paired is None or row.paired.n < seeds for row in rows):
+        lines += ["", f"Pairs with fewer than {seeds} seeds lack those on which one arm diverged: {LUCKY}."]
     return "\n".join(lines) + "\n"
 
 
@@ -91,15 +94,16 @@ def keep(found: Comparison, pairs: Sequence[Pair], out: Path) -> str:
     """Write comparison.json and comparison.md, and return the table of pairs."""
     rows = answers(found, pairs)
     plain = {
+        "schema": SCHEMA,
         "command": command(),
         "versions": versions(),
         "machine": machine(),
         "comparison": json.loads(found.to_json()),
         "pairs": [asdict(row) for row in rows],
     }
-    text = table(found.figure, rows)
-    (out / "comparison.json").write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf8")
-    (out / "comparison.md").write_text(f"{found.to_markdown()}\n{text}", encoding="utf8")
+    text = table(found.figure, rows, len(found.seeds))
+    write_text(out / "comparison.json", json.dumps(plain, indent=2, allow_nan=False) + "\n")
+    write_text(out / "comparison.md", f"{found.to_markdown()}\n{text}")
     return text
 
 

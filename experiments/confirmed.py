@@ -20,6 +20,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from comparing import Answer, answers, table
+
 from autodropout.comparison import Comparison, compare
 from autodropout.comparison.arms import Arm
 from autodropout.comparison.tuning import Sweep, Tuned
@@ -47,6 +49,7 @@ SEARCHERS = ("random", "reinforce", "evolution")
 REPEATS = (1, 2, 3)
 HANDS = ("hand", "hand-strong")
 RESIDUAL = "role:residual"
+SCHEMA = 1
 _TUNED_ON = 2
 
 
@@ -87,17 +90,20 @@ def by_hand(studies: Sequence[Study]) -> dict[str, Policy]:
 
 
 def found(studies: Path) -> dict[str, Policy]:
-    """Return the best policy of each search, by searcher and repeat; searches that were not run are left out.
+    """Return the best policy of each search, by searcher and repeat; who did not search is left out.
 
     Raises:
-        UsageError: A search is not finished, or there is none.
+        UsageError: A search is not finished, some searches of a searcher are missing, or there is none.
     """
     policies = {}
-    for name in (f"{searcher}-{repeat}" for searcher in SEARCHERS for repeat in REPEATS):
-        if (studies / name).is_dir():
-            study = Study.open(studies / name)
+    for searcher in SEARCHERS:
+        names = [f"{searcher}-{repeat}" for repeat in REPEATS]
+        missing = [name for name in names if not (studies / name).is_dir()]
+        if missing and len(missing) < len(names):
+            raise UsageError(f"{studies} has no {', '.join(missing)}; run experiments/landscape.py on")
+        for study in (Study.open(studies / name) for name in names if name not in missing):
             _check_finished(study)
-            policies[name] = study.confirmed[0].policy
+            policies[study.out.name] = study.confirmed[0].policy
     if not policies:
         raise UsageError(f"{studies} holds no search; run experiments/landscape.py first")
     return policies
@@ -143,8 +149,7 @@ def run(
     best = [tuned(task, known[name], out / "tune" / name, how) for name in BASELINES]
     arms: dict[str, Arm] = {"none": None}
     for one in best:
-        name = one.sweep.baseline
-        arms[f"{name} {one.strength:g}"] = partial(task.train, known[name].at(one.strength))
+        arms[_arm(one)] = partial(task.train, known[one.sweep.baseline].at(one.strength))
     arms |= policies
     figure = figure_of(task)
     comparison = compare(
@@ -190,6 +195,21 @@ def searchers(comparison: Comparison) -> Mapping[str, Any]:
     return facts
 
 
+def beside(comparison: Comparison, best: Sequence[Tuned]) -> list[Answer]:
+    """Measure what every search found against every tuned baseline, p-values adjusted for all these pairs.
+
+    Args:
+        comparison: Arms named searcher-repeat, and the baselines.
+        best: The baselines.
+    """
+    found = [name for name in comparison.values if name.rpartition("-")[0] in SEARCHERS]
+    return answers(comparison, [(name, _arm(one)) for name in found for one in best])
+
+
+def _arm(one: Tuned) -> str:
+    return f"{one.sweep.baseline} {one.strength:g}"
+
+
 def _over_repeats(repeats: Sequence[Sequence[float]]) -> list[float]:
     return [fmean(on_one_seed) for on_one_seed in zip(*repeats, strict=True)]
 
@@ -198,31 +218,37 @@ def written(
     task: PtbSmall | PydocLm, comparison: Comparison, best: Sequence[Tuned], sides: Mapping[str, Any]
 ) -> tuple[str, str]:
     """Return confirmed.json and confirmed.md."""
+    pairs = beside(comparison, best)
     document = {
+        "schema": SCHEMA,
         "task": task.key,
         "command": command(),
         "versions": versions(),
         "machine": machine(),
         "tuning": [asdict(one) | {"strength": one.strength, "trials": one.trials} for one in best],
         "searchers": sides,
+        "pairs": [asdict(pair) for pair in pairs],
         "comparison": json.loads(comparison.to_json()),
     }
     lines = [
         f"# What the searches on {task.name} found",
         "",
-        "`python experiments/confirmed.py`. Three searches of each kind, 128 trials and 32 to confirm; "
-        "*one role* and *residual* are the best of 245 settings of single roles by hand.",
+        f"`python experiments/confirmed.py`. {len(REPEATS)} searches of each kind, 128 trials and 32 to "
+        "confirm; *one role* and *residual* are the best of 245 settings of single roles by hand.",
         "",
         comparison.to_markdown(),
         "## Searchers",
         "",
-        f"Held-out {comparison.figure}, mean over three searches. Differences to random search, with 95% "
-        "intervals: over seeds they say how these policies differ, over repeats how searches do.",
+        f"Held-out {comparison.figure}, mean over {len(REPEATS)} searches. Differences to random search, "
+        "with 95% intervals: over seeds they say how these policies differ, over repeats how searches do.",
         "",
         "| searcher | mean | each search | against random, over seeds | over repeats |",
         "|---|---:|---|---|---|",
         *(_side(name, facts) for name, facts in sides.items()),
         "",
+        "## Beside the tuned methods",
+        "",
+        table(comparison.figure, pairs, len(comparison.seeds)),
         "## Tuning",
         "",
         *(f"- {one}." for one in best),
@@ -264,6 +290,8 @@ if __name__ == "__main__":
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("Stopped; nothing is lost. The same command goes on.")
+    if not comparison.finished:
+        sys.exit("Stopped on request. The same command goes on.")
     plain, readable = written(task, comparison, best, sides)
     (results / "confirmed.json").write_text(plain, encoding="utf8")
     (results / "confirmed.md").write_text(readable, encoding="utf8")

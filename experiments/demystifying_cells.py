@@ -126,6 +126,8 @@ class Cell:
         if fitted.diverged:
             return Result(reward=math.nan, metrics={"train_loss": fitted.loss}, seconds=fitted.seconds)
         judged = self.judged(net, data, seed, device)
+        if judged is None:
+            return Result(reward=math.nan, metrics=seen.metrics(), seconds=fitted.seconds)
         test = {"accuracy": accuracy(judged, data.test, device)}
         return Result(reward=-fitted.loss, metrics=seen.metrics(), test=test, seconds=fitted.seconds)
 
@@ -151,8 +153,13 @@ class Cell:
         """Return the factor on the learning rate."""
         return float(0.1 ** sum(progress >= fall for fall in self.setting.falls))
 
-    def judged(self, net: nn.Module, data: Prepared, seed: int, device: str) -> Callable[[Tensor], Tensor]:
-        """Return what is tested: the network in evaluation, its Monte Carlo average, or its student."""
+    def judged(
+        self, net: nn.Module, data: Prepared, seed: int, device: str
+    ) -> Callable[[Tensor], Tensor] | None:
+        """Return what is tested: the network in evaluation, its Monte Carlo average, or its student.
+
+        None if the student's training diverged.
+        """
         if self.kind == "monte-carlo":
             says = Probabilities(net)
             return lambda images: mc(says, images, MONTE_CARLO).mean
@@ -165,8 +172,8 @@ class Cell:
             steps=max(1, round(DISTILLED * last.steps)), objective=distilling(net), device=device
         )
         batches = data.batches(self.setting.batch_size, seed + 1)
-        fit(student, optimiser(student, last), lambda _: 1.0, batches, settings)
-        return student
+        fitted = fit(student, optimiser(student, last), lambda _: 1.0, batches, settings)
+        return None if fitted.diverged else student
 
 
 class Curves:

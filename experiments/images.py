@@ -160,6 +160,8 @@ def divergence(task: ImageTask, out: Path, size: Size) -> Comparison:
 def where(task: ImageTask, policy: Policy, out: Path, size: Size) -> Mapping[str, object]:
     """Return both comparisons, with what made them."""
     moved, diverged = elsewhere(task, policy, out, size), divergence(task, out, size)
+    if not (moved.finished and diverged.finished):
+        sys.exit("Stopped on request. The same command goes on.")
     print(moved, diverged, sep="\n\n")
     origin = {"command": command_line(), "versions": versions(), "machine": machine(), "size": asdict(size)}
     found = {"relocated": json.loads(moved.to_json()), "diverged": json.loads(diverged.to_json())}
@@ -203,3 +205,5 @@ if __name__ == "__main__":
         sys.exit(started(arguments().parse_args()))
     except AutoDropoutError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped; nothing is lost. The same command goes on.")

@@ -80,8 +80,12 @@ def run(
         raise UsageError(f"{benchmark.name} has a {type(space).__name__}; this varies a TokenSpace")
     file = out / "spaces.json"
     shared, kept = _kept(file, benchmark, plan)
+    there = {row["space"]: row["change"] for row in kept}
     for name, change in changes.items():
-        if name in {row["space"] for row in kept}:
+        plain = json.loads(json.dumps(change))
+        if there.get(name, plain) != plain:
+            raise UsageError(f"{file} has another space {name!r}: {there[name]}; move it away to begin anew")
+        if name in there:
             continue
         began = time.perf_counter()
         changed = replace(space, **change)
@@ -90,7 +94,7 @@ def run(
         kept.append(
             {
                 "space": name,
-                "change": {key: list(v) if isinstance(v, tuple) else v for key, v in change.items()},
+                "change": plain,
                 "decisions": len(changed),
                 "seconds": seconds,
                 "ended": _ended(plan, races),

@@ -1,6 +1,8 @@
 import importlib.util
+import io
 import re
 import sys
+import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,7 @@ from autodropout.attribution import METHODS
 from autodropout.data.images import image_data
 from autodropout.data.photographs import Photographs
 from autodropout.data.splits import Examples
-from autodropout.errors import DataError
+from autodropout.errors import DataError, UsageError
 from autodropout.handles import handles
 from autodropout.models.photograph_nets import resnet
 
@@ -131,6 +133,38 @@ def test_a_damaged_archive_is_named(tmp_path):
         images.load("imagenet", True, str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "has not the same classes in train and val"),
+        (["train/a/1.JPEG", "val/b/1.JPEG"], "has not the same classes in train and val"),
+        (["train/a/1.JPEG", "test/a/1.JPEG"], r"has images in 'test'; expected train/CLASS/\*\.JPEG"),
+        (["1.JPEG"], "is damaged"),
+    ],
+)
+def test_an_archive_of_another_layout_is_refused(tmp_path, names, message):
+    Image = pytest.importorskip("PIL.Image")
+    (tmp_path / images.TINY).mkdir()
+    pixels = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(pixels, "JPEG")
+    with zipfile.ZipFile(tmp_path / images.TINY / f"{images.TINY}.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, pixels.getvalue())
+    with pytest.raises(DataError, match=message):
+        images.load("imagenet", True, str(tmp_path))
+
+
+@pytest.mark.parametrize("wrong", [{"rate": 2.0}, {"rate": 0.0}, {"l1": -1.0}, {"l2": float("nan")}])
+def test_strengths_out_of_range(wrong):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} is .*; expected a"):
+        arms_of.Strengths(**wrong)
+
+
+def test_there_is_no_such_arm():
+    with pytest.raises(ValueError, match="there is no arm 'adaptiv'"):
+        arms_of.regularise(torch.nn.Linear(2, 2), ("",), "adaptiv", STRENGTHS, "lrp")
+
+
 def test_photographs_are_cropped_to_train_and_scaled_to_be_tested(tmp_path, monkeypatch):
     Image = pytest.importorskip("PIL.Image")
     for part, count in (("train", 4), ("val", 3)):
@@ -164,6 +198,7 @@ def test_adaptive_dropout_is_measured_beside_each_other_arm_of_its_setting():
         ("adaptive", "l1"),
         ("adaptive", "l2"),
         ("adaptive", "standard"),
+        ("adaptive", "adaptive-unimportant"),
         ("adaptive-unimportant", "standard"),
     ]
     names = experiment.runs("sensitivity", STRENGTHS, None, small=True)
@@ -174,7 +209,8 @@ def test_adaptive_dropout_is_measured_beside_each_other_arm_of_its_setting():
     sources = experiment.pairs("sources", experiment.runs("sources", STRENGTHS, None, small=True))
     assert sources == [(f"adaptive {method}", "standard") for method in METHODS]
     arms = experiment.sequence_runs("recurrent", STRENGTHS, small=True)
-    assert [other for _, other in experiment.pairs("recurrent", arms)] == ["none", "standard", "standard"]
+    against = [other for _, other in experiment.pairs("recurrent", arms)]
+    assert against == ["none", "standard", "adaptive-unimportant", "standard"]
 
 
 def test_other_strengths_or_steps_are_another_comparison():

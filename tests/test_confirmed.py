@@ -30,6 +30,7 @@ def loaded(name):
     return module
 
 
+loaded("comparing")
 confirmed, landscape = loaded("confirmed"), loaded("landscape")
 INLINE = confirmed.How(seeds=2, executor="inline")
 
@@ -63,6 +64,7 @@ def studies(tmp_path_factory):
 
 def test_the_arms_are_what_was_tuned_set_by_hand_and_found(studies, tmp_path, monkeypatch):
     monkeypatch.setattr(confirmed, "BASELINES", ("dropout",))
+    monkeypatch.setattr(confirmed, "REPEATS", (1,))
     comparison, best, sides = confirmed.run(SHORT, studies, tmp_path, INLINE)
     (tuned,) = best
     names = ["none", f"dropout {tuned.strength:g}", "one role", "residual", "random-1", "reinforce-1"]
@@ -77,6 +79,9 @@ def test_the_arms_are_what_was_tuned_set_by_hand_and_found(studies, tmp_path, mo
     assert document["tuning"][0]["strength"] == tuned.strength
     assert "| reinforce |" in readable
     assert readable.count("dropout: strength") == 1
+    beside = [(pair["arm"], pair["against"]) for pair in document["pairs"]]
+    assert beside == [("random-1", names[1]), ("reinforce-1", names[1])]
+    assert f"| reinforce-1 | {names[1]} | 2 |" in readable
 
 
 def test_the_residual_arm_is_the_best_of_its_role(studies):
@@ -114,3 +119,5 @@ def test_searchers_are_compared_over_seeds_and_over_repeats():
 def test_what_is_missing_is_said(studies, tmp_path):
     with pytest.raises(UsageError, match=r"holds no search; run experiments/landscape\.py first"):
         confirmed.found(tmp_path)
+    with pytest.raises(UsageError, match=r"has no random-2, random-3; run experiments/landscape\.py on"):
+        confirmed.found(studies)

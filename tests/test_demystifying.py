@@ -119,6 +119,21 @@ def test_a_run_follows_from_its_seed(kind, monkeypatch):
     assert all(math.isfinite(value) for value in first.metrics.values())
 
 
+def test_a_student_that_diverges_is_no_figure(monkeypatch):
+    real, fits = cells.fit, []
+
+    def fit(*arguments):
+        fits.append(real(*arguments))
+        return replace(fits[-1], diverged=len(fits) == 2)
+
+    monkeypatch.setattr(cells, "fit", fit)
+    setting = replace(tables.SETTINGS["3"], steps=3, batch_size=10, falls=(0.5,))
+    result = cells.Cell(setting=setting, kind="distillation", rate=0.4).train(images(1, 28), 1)
+    assert len(fits) == 2
+    assert math.isnan(result.reward)
+    assert result.test == {}
+
+
 def test_the_pairs_are_cells_of_one_ratio():
     names = {table: tables.cells(table, tables.SETTINGS[table], None) for table in ("1", "3", "6-nin")}
     pairs = {table: tables.pairs(table, named) for table, named in names.items()}

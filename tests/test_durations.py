@@ -13,7 +13,8 @@ from autodropout.durations import in_words
         (3599.6, "1 h"),
         (7_000, "1 h 56 min"),
         (172_799, "47 h 59 min"),
-        (200_000, "2 days"),
+        (200_000, "2 days 7 h"),
+        (172_800, "2 days"),
     ],
 )
 def test_durations(seconds, words):

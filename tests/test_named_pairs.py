@@ -42,11 +42,21 @@ def test_each_pair_has_its_own_paired_test(tmp_path):
 def test_it_is_kept_with_what_made_it_and_printed(tmp_path, capsys):
     comparing.conduct(lambda: found(tmp_path), lambda names: PAIRS if "a" in names else [], tmp_path)
     kept = json.loads((tmp_path / "comparison.json").read_text())
-    assert set(kept) == {"command", "versions", "machine", "comparison", "pairs"}
+    assert set(kept) == {"schema", "command", "versions", "machine", "comparison", "pairs"}
     assert [(row["arm"], row["paired"]["n"]) for row in kept["pairs"]] == [("b", 4), ("c", 4)]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| b | a | 4 | +0.0")]
     assert len(lines) == 1
     assert lines[0] in (tmp_path / "comparison.md").read_text()
+
+
+def test_seeds_that_are_left_out_are_said():
+    half = comparing.Answer(
+        arm="a", against="b", paired=paired_difference([1.0, 2.0], [0.0, 0.5]), adjusted_p=0.3
+    )
+    assert "lack" not in comparing.table("accuracy", [half], 2)
+    assert "Pairs with fewer than 4 seeds lack those on which one arm diverged" in comparing.table(
+        "accuracy", [half], 4
+    )
 
 
 @pytest.mark.parametrize(

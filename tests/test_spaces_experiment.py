@@ -83,6 +83,12 @@ def test_what_was_made_otherwise_is_refused(benchmark, tmp_path):
         spaces.run(benchmark, replace(PLAN, variants=[]), out=tmp_path, changes=few, workers=1)
 
 
+def test_another_space_of_that_name_is_refused(benchmark, tmp_path):
+    spaces.run(benchmark, PLAN, out=tmp_path, changes={"standard": {}, "few": {"off": 0.2}}, workers=1)
+    with pytest.raises(UsageError, match=r"has another space 'few': {'off': 0.2}; move it away"):
+        spaces.run(benchmark, PLAN, out=tmp_path, changes={"standard": {}, "few": {"off": 0.3}}, workers=1)
+
+
 def test_a_landscape_of_maps_is_refused(benchmark, tmp_path):
     space = ConvSpace(sites={"a": (4, 4)})
     release = replace(benchmark.release, spaces={space.key: space})

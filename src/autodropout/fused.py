@@ -2,7 +2,8 @@
 
 What comes out is ``drop(h, keep)`` with the keep mask that ``conv_keep`` or ``token_keep`` would have drawn,
 bit for bit. But kept pixels are not counted, their numbers stand in a table; and the backward pass makes the
-mask again from what was drawn, so that nothing of h's size is kept for it.
+mask again from what was drawn, so that nothing of h's size is kept for it, unless every element has a coin of
+its own: then the coins are the mask.
 
 Shape suffixes: N samples, C channels or 1 where they share a draw, P = H * W pixels, K placements.
 """

@@ -1,17 +1,19 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from autodropout.benchmark import plan
 from autodropout.benchmark.account import cells, document, legend, markdown
+from autodropout.benchmark.landscapes import Benchmark
 from autodropout.benchmark.plan import Plan
 from autodropout.benchmark.racing import race
 from autodropout.benchmark.simulating import Simulated
 from autodropout.benchmark.standings import standings
 from autodropout.benchmark.variants import Variant
 from autodropout.engine.confirm import Confirmation
-from autodropout.errors import SpaceError, UsageError
+from autodropout.errors import DataError, SpaceError, UsageError
 from autodropout.token_space import TokenSpace
 from toy_landscape import SPACE
 
@@ -72,6 +74,21 @@ def test_a_setting_that_a_searcher_does_not_have_is_refused_before_anything_runs
         race(benchmark, Plan(variants=[]), space=TokenSpace(sites=("ffn",), rates=(0.9,)), workers=1)
 
 
+def test_the_noise_of_one_seed_must_be_known(benchmark):
+    alone = tuple(trial for trial in benchmark.trials if trial.kind == "search")
+    unshared = Benchmark(replace(benchmark.release, trials=(*alone, replace(alone[0], seed=-1))), "toy")
+    with pytest.raises(DataError, match="toy has no two policies that were confirmed on the same seeds"):
+        race(unshared, Plan(variants=variants("random:common_seed=true"), budgets=(8,)), workers=1)
+
+
+def test_the_legend_says_what_noise_one_seed_leaves(benchmark):
+    plan = Plan(variants=[], budgets=(8,), repetitions=2, common_seed=True)
+    rows = standings(plan, race(benchmark, plan, workers=1))
+    text = legend(document(benchmark, plan, rows, seconds=1.0))
+    own = f"{benchmark.noise.own.sd:.4f}"
+    assert f"All trials of a search have the same seed, which leaves a deviation of {own}." in text
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -80,6 +97,7 @@ def test_a_setting_that_a_searcher_does_not_have_is_refused_before_anything_runs
         ({"repetitions": 1}, "repetitions is 1; expected at least 2"),
         ({"capacity": 0}, "capacity is 0; expected at least 1"),
         ({"variants": variants("tpe", "tpe")}, "the searcher 'tpe' stands twice"),
+        ({"common_seed": "false"}, "common_seed is 'false'; expected True or False"),
     ],
 )
 def test_wrong_plans_are_refused(settings, message):

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autodropout.benchmark.deviation import Deviation, Noise, Own
+from autodropout.benchmark.deviation import Deviation, Noise, OwnNoise
 from autodropout.benchmark.simulating import Setup, simulate
 from autodropout.engine.base import Proposal
 from autodropout.engine.confirm import Confirmation
@@ -162,7 +162,7 @@ def test_the_same_seed_gives_the_same_and_another_does_not():
 class TestCommonSeed:
     """All trials of a search have the same seed, so that only a policy's own luck is left."""
 
-    OWN = Own(sd=0.1, low=0.1, high=0.1, degrees=50, policies=25, fraction=0.04)
+    OWN = OwnNoise(sd=0.1, low=0.1, high=0.1, degrees=50, policies=25, fraction=0.04)
 
     def noise(self):
         return replace(noise(0.5), own=self.OWN)

@@ -80,12 +80,16 @@ def legend(facts: Mapping[str, Any]) -> str:
     """
     noise, plan, none = facts["noise"], facts["plan"], facts["none"]
     top, seeds, most = plan["confirm"]["top"], plan["confirm"]["seeds"], plan["trials"][-1]
+    one_seed = (
+        f"All trials of a search have the same seed, which leaves a deviation of {noise['own']:.4f}. "
+        if plan["common_seed"]
+        else ""
+    )
     return (
         f"{facts['benchmark']}: noise-free reward of the policy that a search ends with, by a surrogate "
         f"({facts['regressor']}) of {facts['landscape_trials']} trials; the {top} best policies of a search "
         f"are run again on {seeds} seeds. Mean over n searches and half its 95% interval. "
-        f"No dropout has {none:.4f}; the deviation between seeds is {noise['sd']:.4f}"
-        f"{', all trials of a search have the same' if plan['common_seed'] else ''}. "
+        f"No dropout has {none:.4f}; the deviation between seeds is {noise['sd']:.4f}. {one_seed}"
         f"Less random: difference to random search after {most} trials, paired by repetition. "
         f"As good after: trials in which the median search is as good as random search's after {most}, "
         f"and the 95% interval. "

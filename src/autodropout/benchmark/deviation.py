@@ -40,7 +40,7 @@ class Deviation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Own:
+class OwnNoise:
     """The part of the noise that is left among policies trained with the same seed.
 
     What a seed does to all policies alike does not tell them apart; this does.
@@ -74,7 +74,7 @@ class Noise:
 
     pooled: Deviation
     levels: tuple[Deviation, ...]
-    own: Own | None = None
+    own: OwnNoise | None = None
 
     def at(self, rewards: Floats, *, same_seed: bool = False) -> Floats:
         """Return the standard deviation at these true rewards: linear between the levels, constant beyond.
@@ -131,7 +131,7 @@ def noise_of(trials: Sequence[Released], *, confidence: float = 0.95) -> Noise:
     return Noise(pooled=pooled, levels=tuple(_deviation(third, confidence) for third in thirds), own=own)
 
 
-def own_noise_of(trials: Sequence[Released], *, confidence: float = 0.95) -> Own | None:
+def own_noise_of(trials: Sequence[Released], *, confidence: float = 0.95) -> OwnNoise | None:
     """Return the noise among policies of the same seed, from the confirmations of each study.
 
     sd^2 = sum of what ``seed_residual`` leaves of each study's table / sum of its degrees of freedom
@@ -153,7 +153,7 @@ def own_noise_of(trials: Sequence[Released], *, confidence: float = 0.95) -> Own
     within = float(sum(table.var(axis=1).sum() * table.shape[1] for table in tables))
     between_seeds = within / sum(table.shape[0] * (table.shape[1] - 1) for table in tables)
     low, high = _interval(squares, degrees, confidence)
-    return Own(
+    return OwnNoise(
         sd=(squares / degrees) ** 0.5,
         low=low,
         high=high,

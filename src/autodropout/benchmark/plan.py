@@ -46,7 +46,7 @@ class Plan:
         common_seed: Whether all trials of a search have the same seed.
 
     Raises:
-        UsageError: A number is out of range, or two variants have the same name.
+        UsageError: A value is out of range, or two variants have the same name.
     """
 
     variants: Sequence[Variant]
@@ -62,6 +62,8 @@ class Plan:
         for name, least in (("repetitions", 2), ("capacity", 1), ("every", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        if not isinstance(self.common_seed, bool):
+            raise UsageError(f"common_seed is {self.common_seed!r}; expected True or False")
         rising = list(self.budgets) == sorted(set(self.budgets))
         if not self.budgets or not rising or min(self.budgets) < 1:
             raise UsageError(f"trials are {list(self.budgets)}; expected one or more numbers >= 1, rising")

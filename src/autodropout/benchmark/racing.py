@@ -12,7 +12,7 @@ from autodropout.benchmark.landscapes import Benchmark
 from autodropout.benchmark.plan import Job, Plan
 from autodropout.benchmark.released import read_release
 from autodropout.benchmark.simulating import Simulated, simulate
-from autodropout.errors import UsageError
+from autodropout.errors import DataError, UsageError
 from autodropout.space import Space
 from autodropout.space_json import space_from_json
 
@@ -47,12 +47,18 @@ def race(
     Raises:
         UsageError: A searcher does not take its settings, or ``workers`` is below 1.
         SpaceError: A value of the space was not in the landscape.
-        DataError: The landscape is too small for a surrogate, or has no repeats.
+        DataError: The landscape is too small for a surrogate or has no repeats; or a search is to have one
+            seed for all trials, and no policies of the landscape share theirs.
     """
     if workers < 1:
         raise UsageError(f"workers is {workers}; expected at least 1")
     searched = space or benchmark.space
     jobs = [job for variant in plan.variants for job in plan.jobs(variant, searched, workers)]
+    if any(job.setup.common_seed for job in jobs) and benchmark.noise.own is None:
+        raise DataError(
+            f"{benchmark.name} has no two policies that were confirmed on the same seeds, so that the noise "
+            "among trials of one seed is unknown; leave common_seed out"
+        )
     benchmark.surrogate.check(searched)
     done: dict[int, Simulated] = {}
     for number, simulated in _ran(benchmark, searched, jobs, workers):

@@ -72,7 +72,8 @@ def simulate(
 ) -> Simulated:
     """Run searches side by side, so that the surrogate is asked about all of them at once.
 
-    Repetition k meets the same noise in its i-th trial, whoever searches.
+    Repetition k meets the same noise in its i-th trial, whoever searches; with a common seed a policy that
+    is tried again has the luck that it had.
 
     Args:
         make: Returns a new searcher from a seed.

@@ -53,7 +53,7 @@ def findings(checks: dict[str, Check]) -> Iterator[Finding]:
 
 def directory_checks(out: Path) -> dict[str, Check]:
     """Return the checks of the directory that a search would write to; nothing stays in it."""
-    there = nearest(out)
+    there = existing_parent(out)
     return {
         "directory": lambda: _directory(out, there),
         "free space": lambda: _space(there),
@@ -62,7 +62,7 @@ def directory_checks(out: Path) -> dict[str, Check]:
     }
 
 
-def nearest(out: Path) -> Path:
+def existing_parent(out: Path) -> Path:
     """Return the directory, or the one in which it would be made."""
     return next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
 

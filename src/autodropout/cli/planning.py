@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autodropout.cli.checking import nearest
+from autodropout.cli.checking import existing_parent
 from autodropout.cli.machine import usable_cores
 from autodropout.durations import in_words
 from autodropout.engine.halving import Halving
@@ -100,7 +100,7 @@ def _costs(task: Task, how: "Conduct") -> list[tuple[str, str]]:
 def _disk(how: "Conduct") -> str:
     number = how.trials + how.confirm_top * how.confirm_seeds
     size = number * _TRIAL_BYTES + _STATE_BYTES
-    free = shutil.disk_usage(nearest(how.out)).free
+    free = shutil.disk_usage(existing_parent(how.out)).free
     text = f"about {size / _MIB:.0f} MiB in {how.out}, and what trials print"
     return f"{text}; {free / _GIB:.1f} GiB are free" + (", which is too little" if free < size else "")
 

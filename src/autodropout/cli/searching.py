@@ -60,8 +60,8 @@ class Search(Command):
         halving: Train every policy for a ninth of the steps first, and only the promising further: with
             hundreds of trials less than half the cost.
         warm_start: Directory of an earlier search on the same space, to learn from before the first trial.
-        common_seed: Train every trial with the same seed, so that luck tells no policy from another; the best
-            are confirmed on fresh ones all the same.
+        common_seed: Train every trial with the same seed, so that what a seed does to all policies alike
+            tells none from another; the best are confirmed on fresh ones all the same.
         dry_run: Print what would be done and what it would cost, and start nothing.
     """
 

@@ -1,12 +1,13 @@
 """What a comparison found: a table, its conclusions, and the single runs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autodropout.comparison import writing
 from autodropout.comparison.row import Row
 from autodropout.conclusions import CAVEAT, conclusion
+from autodropout.significance import Paired, paired_difference
 
 SCHEMA = 1
 
@@ -49,6 +50,18 @@ class Comparison:
         gaps = [_gap_text(row, len(self.seeds)) for row in self.rows if row.missing or row.floored]
         return (*said.values(), *gaps, CAVEAT)
 
+    def between(self, arm: str, against: str) -> Paired | None:
+        """Return the difference of two arms, first less second, over the seeds on which both have a figure.
+
+        Args:
+            arm: Name of an arm.
+            against: Name of another.
+
+        Returns:
+            The difference, its p-value not adjusted; None where no seed has both.
+        """
+        return difference_of(self.values[arm], self.values[against])
+
     def to_markdown(self) -> str:
         """Return the table as Markdown, the conclusions below it."""
         return writing.markdown(self.figure, self.rows, self.conclusions)
@@ -75,6 +88,12 @@ class Comparison:
 
     def _leads(self, row: Row) -> bool:
         return row.paired is not None and row.paired.difference * (1 if self.higher_is_better else -1) > 0
+
+
+def difference_of(first: Sequence[float | None], second: Sequence[float | None]) -> Paired | None:
+    """Return first less second over the seeds on which both have a figure; None where there are none."""
+    both = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
+    return paired_difference([a for a, _ in both], [b for _, b in both]) if both else None
 
 
 def _gap_text(row: Row, num_seeds: int) -> str:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from autodropout.comparison.findings import Comparison
+from autodropout.comparison.findings import Comparison, difference_of
 from autodropout.comparison.row import Row
 from autodropout.errors import UsageError
 from autodropout.result import Result, Trial
-from autodropout.significance import Paired, Summary, holm, paired_difference, summarise
+from autodropout.significance import Paired, Summary, holm, summarise
 
 Values = tuple[float | None, ...]
 Runs = tuple[Trial | None, ...]
@@ -130,13 +130,8 @@ def _differences(
             differences[name] = None, None
             continue
         rival = max(rivals, key=lambda b: means[b] if higher_is_better else -means[b])
-        differences[name] = rival, _paired(values[name], values[rival])
+        differences[name] = rival, difference_of(values[name], values[rival])
     return differences
-
-
-def _paired(first: Values, second: Values) -> Paired | None:
-    both = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
-    return paired_difference([a for a, _ in both], [b for _, b in both]) if both else None
 
 
 def _adjusted(differences: Mapping[str, tuple[str | None, Paired | None]]) -> dict[str, float | None]:

@@ -75,8 +75,10 @@ class Loop:
         self.model.train()
         try:
             self._learn(batch, progress)
-        except DivergedError:
-            self.total.fill_(math.nan)  # the next look at the loss ends training
+        except DivergedError as error:
+            _log.warning("the training counts as diverged: %s", error)
+            self.total.fill_(math.nan)
+            self.finite, self.loss = False, math.nan
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 f"the memory of {self.device} does not suffice for batches of {len(batch[0])}; make "
@@ -119,7 +121,8 @@ class Loop:
         if due or steps % self.settings.check_every == 0:
             self.loss = self.total.item() / self.since
             self.finite = math.isfinite(self.loss)
-            self._say(steps)
+            if self.finite:
+                self._say(steps)
         if due and self.finite:
             self._measure()
             self.total.zero_()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from autodropout.applying import space_for
@@ -41,6 +42,14 @@ def test_patterns_in_turn_everywhere(moved):
     assert list(everywhere.sites) == sorted(ORDER)
     assert everywhere.sites["group1.0.bn2"] == LAST.scaled(4)
     assert everywhere.sites["group2.0.bn1"] == FIRST  # its map is that of the group before
+
+
+def test_what_is_on_a_shortcut_stays():
+    net, projection = torchvision.models.resnet18(num_classes=3), "layer2.0.downsample.1"
+    sizes = space_for(net, torch.zeros(1, 3, 64, 64)).sites
+    for policy in relocated(Policy({"bn1": FIRST, projection: LAST}), net, sizes).values():
+        assert policy.sites[projection] == LAST
+        assert len(policy.sites) > 1
 
 
 def test_nothing_to_move():

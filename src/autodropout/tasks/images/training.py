@@ -64,7 +64,8 @@ def train_images(
         100 classes on both have the share of images whose class is among the five likeliest, too.
 
     Raises:
-        DeviceError: There is no such device, or its memory does not suffice.
+        DeviceError: There is no such device, or its memory does not suffice for a batch; what else needs
+            room is the caller's to say (``memory_suffices``).
         UsageError: Batches are larger than the data, or the checkpoint is of another training.
     """
     device = recipe.torch_device()
