@@ -55,8 +55,9 @@ def run(
 def draw(name: str, *, root: Path = ROOT) -> tuple[Path, Path]:
     """Draw the figure of a comparison that was made; return the PNG and the SVG.
 
-    Left, the value of the policy that a user would end with; right, the moving mean of what is proposed,
-    as in Figure 5 of the paper. Bands are 95% intervals of the mean over repetitions.
+    Left, the value of the policy that a user would end with, on a scale of its own; right, the moving mean
+    of what is proposed, as in Figure 5 of the paper, beside no dropout. Bands are 95% intervals of the mean
+    over repetitions.
 
     Args:
         name: Name of the landscape.
@@ -69,8 +70,11 @@ def draw(name: str, *, root: Path = ROOT) -> tuple[Path, Path]:
         label = f"{row['variant']['name']} (n = {row['repetitions']})"
         _band(left, row["curve"]["trials"], row["curve"]["ended"], colour, label)
         _band(right, row["curve"]["trials"], row["curve"]["proposals"], colour, label)
+    right.axhline(facts["none"], color="black", linewidth=0.8, linestyle=":")
+    right.text(
+        0.98, facts["none"], "no dropout", transform=right.get_yaxis_transform(), ha="right", va="bottom"
+    )
     for axes, title in ((left, "The policy a user ends with"), (right, "Mean of the last 32 proposals")):
-        axes.axhline(facts["none"], color="black", linewidth=0.8, linestyle=":", label="no dropout")
         axes.set_title(title)
         axes.set_xlabel("trials")
         axes.set_ylabel("noise-free reward, by the surrogate")
