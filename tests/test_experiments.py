@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import autodropout as ad
 import stripes
 from autodropout.cli import _parsed
 from autodropout.errors import UsageError
@@ -93,6 +94,27 @@ def test_the_documentation_shows_what_was_confirmed_on_ptb_small():
     assert len(arms) == 15
     assert {arm["runs"] for arm in arms} == {10}
     assert [arm["name"] for arm in arms if f"{arm['mean']:.2f}" not in page] == []
+
+
+def test_the_documentation_shows_the_searchers_on_ptb_small():
+    table = (ROOT / "results/ptb-small/searchers.md").read_text(encoding="utf8")
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 8
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8")
+    assert "\n".join(rows) in page
+
+
+def test_the_documentation_says_what_the_landscape_is():
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8")
+    benchmark = ad.benchmark.load("ptb-small")
+    assert f"landscape: {len(benchmark.trials):,} trainings" in page
+    held = json.loads((ROOT / "results/ptb-small/surrogate.json").read_text(encoding="utf8"))
+    best, noise = held["regressors"][0]["overall"], held["noise"]
+    assert f"{best['rho']:.3f} ({best['low']:.3f} to {best['high']:.3f})".replace("0.", ".") in page
+    pooled, third, own = noise["pooled"], noise["levels"][-1], noise["own"]
+    assert f"by {pooled['sd'] / pooled['reward']:.2%} ({pooled['policies']} policies)" in page
+    assert f"by {third['sd'] / third['reward']:.2%} among the best third".replace("0.", ".") in page
+    assert f"{own['sd'] / pooled['reward']:.2%} are left".replace("0.", ".") in page
 
 
 def test_weight_decay_is_the_one_baseline(tmp_path, monkeypatch):
