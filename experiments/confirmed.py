@@ -45,7 +45,10 @@ BASELINES = (
     "drop-attention",
     "residual-words",
 )
-SEARCHERS = ("random", "reinforce", "evolution")
+SEARCHERS = ("random", "reinforce", "evolution", "reinforce-common")
+REMEDIES = ("reinforce-common",)
+"""Searchers whose studies are no part of the landscape; they lie beside it."""
+
 REPEATS = (1, 2, 3)
 HANDS = ("hand", "hand-strong")
 RESIDUAL = "role:residual"
@@ -97,11 +100,12 @@ def found(studies: Path) -> dict[str, Policy]:
     """
     policies = {}
     for searcher in SEARCHERS:
+        folder = studies.with_name("remedies") if searcher in REMEDIES else studies
         names = [f"{searcher}-{repeat}" for repeat in REPEATS]
-        missing = [name for name in names if not (studies / name).is_dir()]
+        missing = [name for name in names if not (folder / name).is_dir()]
         if missing and len(missing) < len(names):
-            raise UsageError(f"{studies} has no {', '.join(missing)}; run experiments/landscape.py on")
-        for study in (Study.open(studies / name) for name in names if name not in missing):
+            raise UsageError(f"{folder} has no {', '.join(missing)}; run experiments/landscape.py on")
+        for study in (Study.open(folder / name) for name in names if name not in missing):
             _check_finished(study)
             policies[study.out.name] = study.confirmed[0].policy
     if not policies:

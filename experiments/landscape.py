@@ -7,6 +7,11 @@ three searches of 128 trials each by chance, by REINFORCE and by evolution, whic
 then two more seeds for a tenth of all: about 2,200 trainings of six seconds of one core. It may be stopped
 at any moment; the same command goes on, and --parts runs some parts only. Each part is a study of its own in
 results/TASK/studies, so that autodropout report and export read it, too.
+
+    AUTODROPOUT_DATA=... python experiments/landscape.py --remedies
+
+instead runs REINFORCE's searches again, with one seed for all trials of a search, in results/TASK/remedies:
+480 trainings that are no part of the landscape.
 """
 
 import argparse
@@ -86,6 +91,7 @@ class Part:
         seed: Of the study; parts of one seed train on the same seeds.
         confirm: How it ends; None does not confirm.
         space: What is searched; None for the task's space.
+        common_seed: Whether all search trials have one seed.
     """
 
     name: str
@@ -94,11 +100,20 @@ class Part:
     seed: int
     confirm: Confirmation | None = None
     space: TokenSpace | None = None
+    common_seed: bool = False
 
 
-def _searches(searcher: str) -> tuple[Part, ...]:
+def _searches(searcher: str, *, common_seed: bool = False) -> tuple[Part, ...]:
+    word = f"{searcher}-common" if common_seed else searcher
     return tuple(
-        Part(name=f"{searcher}-{seed}", searcher=searcher, trials=128, seed=seed, confirm=Confirmation())
+        Part(
+            name=f"{word}-{seed}",
+            searcher=searcher,
+            trials=128,
+            seed=seed,
+            confirm=Confirmation(),
+            common_seed=common_seed,
+        )
         for seed in (1, 2, 3)
     )
 
@@ -111,6 +126,9 @@ PARTS = (
     *_searches("evolution"),
 )
 """What is searched, between what is set by hand and the repeats."""
+
+REMEDIES = _searches("reinforce", common_seed=True)
+"""What may find better policies; no part of the landscape."""
 
 STRONGER = TokenSpace(sites=("softmax", "value", "output"), rates=(0.6, 0.7, 0.8))
 """Roles that bear more than the standard space has: a single role is to be seen at its best."""
@@ -214,6 +232,7 @@ def _study(task: PtbSmall | PydocLm, parent: Path, how: How, part: Part) -> Stud
             seed=part.seed,
             floor=task.floor,
             confirm=part.confirm or Confirmation(top=0),
+            common_seed=part.common_seed,
             task=task.key,
             on_event=watch,
         )
@@ -225,11 +244,16 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, help="directory of the studies")
     names = [HAND, STRONG, *(part.name for part in PARTS), REPEATS]
     parser.add_argument("--parts", nargs="+", choices=names, help="run these only")
+    parser.add_argument("--remedies", action="store_true", help="run the remedies, not the landscape")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     given = parser.parse_args()
+    task, how = TASKS[given.task], How(workers=given.workers)
     try:
-        out = given.out or RESULTS / given.task / "studies"
-        studies = run(TASKS[given.task], out, How(workers=given.workers), only=given.parts)
+        if given.remedies:
+            out = given.out or RESULTS / given.task / "remedies"
+            studies = run(task, out, how, REMEDIES, [part.name for part in REMEDIES])
+        else:
+            studies = run(task, given.out or RESULTS / given.task / "studies", how, only=given.parts)
     except KeyboardInterrupt:
         sys.exit("Stopped; nothing is lost. The same command goes on.")
     except (DataError, UsageError) as error:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,16 @@ def test_searchers_are_compared_over_seeds_and_over_repeats():
         -1.25,
         pytest.approx(0.3536, abs=1e-4),
     )
+
+
+def test_remedies_lie_beside_the_landscape(studies, monkeypatch):
+    monkeypatch.setattr(confirmed, "REPEATS", (1,))
+    remedies = studies.with_name("remedies")
+    shutil.copytree(studies / "reinforce-1", remedies / "reinforce-common-1")
+    found = confirmed.found(studies)
+    shutil.rmtree(remedies)
+    assert list(found) == ["random-1", "reinforce-1", "reinforce-common-1"]
+    assert found["reinforce-common-1"] == found["reinforce-1"]
 
 
 def test_what_is_missing_is_said(studies, tmp_path):
