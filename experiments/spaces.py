@@ -44,6 +44,10 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "rates .1, .3, .5": {"rates": (0.1, 0.3, 0.5)},
     "narrow": {"strides": (0,), "sizes": (1, 4, "whole"), "rates": (0.1, 0.3, 0.5)},
     "narrow, off .25": {"strides": (0,), "sizes": (1, 4, "whole"), "rates": (0.1, 0.3, 0.5), "off": 0.25},
+    "narrow, all rates": {"strides": (0,), "sizes": (1, 4, "whole")},
+    "narrow, five rates": {"strides": (0,), "sizes": (1, 4, "whole"), "rates": (0.05, 0.1, 0.2, 0.3, 0.5)},
+    "narrow, four rates": {"strides": (0,), "sizes": (1, 4, "whole"), "rates": (0.05, 0.1, 0.3, 0.5)},
+    "narrow, stride 2": {"strides": (0, 2), "sizes": (1, 4, "whole"), "rates": (0.1, 0.3, 0.5)},
 }
 """What differs from the landscape's space, by name; the first is that space as it is."""
 
