@@ -45,8 +45,8 @@ BASELINES = (
     "drop-attention",
     "residual-words",
 )
-SEARCHERS = ("random", "reinforce", "evolution", "reinforce-common")
-REMEDIES = ("reinforce-common",)
+SEARCHERS = ("random", "reinforce", "evolution", "reinforce-remedied")
+REMEDIES = ("reinforce-remedied",)
 """Searchers whose studies are no part of the landscape; they lie beside it."""
 
 REPEATS = (1, 2, 3)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from landscape import Listed
+from landscape import Listed, wide
 from numpy.typing import NDArray
 
 from autodropout.engine.confirm import Confirmation
@@ -122,7 +122,7 @@ def run(task: PtbSmall | PydocLm, studies: Path, out: Path, how: How) -> tuple[l
     for budget in Halving().budgets[:-1]:
         study = search(
             partial(task.evaluate, budget=budget),
-            task.space(),
+            wide(task),
             trials=listed.batch,
             searcher=listed,
             workers=how.workers,

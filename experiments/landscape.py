@@ -10,14 +10,14 @@ results/TASK/studies, so that autodropout report and export read it, too.
 
     AUTODROPOUT_DATA=... python experiments/landscape.py --remedies
 
-instead runs REINFORCE's searches again, with one seed for all trials of a search, in results/TASK/remedies:
-480 trainings that are no part of the landscape.
+instead runs REINFORCE's searches again over the standard space, which is narrower, and with one seed for all
+trials of a search, in results/TASK/remedies: 480 trainings that are no part of the landscape.
 """
 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -90,7 +90,7 @@ class Part:
         trials: Search trials.
         seed: Of the study; parts of one seed train on the same seeds.
         confirm: How it ends; None does not confirm.
-        space: What is searched; None for the task's space.
+        space: What is searched; None for the wide space over the task's roles.
         common_seed: Whether all search trials have one seed.
     """
 
@@ -103,17 +103,9 @@ class Part:
     common_seed: bool = False
 
 
-def _searches(searcher: str, *, common_seed: bool = False) -> tuple[Part, ...]:
-    word = f"{searcher}-common" if common_seed else searcher
+def _searches(searcher: str) -> tuple[Part, ...]:
     return tuple(
-        Part(
-            name=f"{word}-{seed}",
-            searcher=searcher,
-            trials=128,
-            seed=seed,
-            confirm=Confirmation(),
-            common_seed=common_seed,
-        )
+        Part(name=f"{searcher}-{seed}", searcher=searcher, trials=128, seed=seed, confirm=Confirmation())
         for seed in (1, 2, 3)
     )
 
@@ -127,10 +119,9 @@ PARTS = (
 )
 """What is searched, between what is set by hand and the repeats."""
 
-REMEDIES = _searches("reinforce", common_seed=True)
-"""What may find better policies; no part of the landscape."""
+REMEDIED = "reinforce-remedied"
 
-STRONGER = TokenSpace(sites=("softmax", "value", "output"), rates=(0.6, 0.7, 0.8))
+STRONGER = TokenSpace.wide(("softmax", "value", "output"), rates=(0.6, 0.7, 0.8))
 """Roles that bear more than the standard space has: a single role is to be seen at its best."""
 
 WAYS = ((1, False, False), (1, False, True), (4, True, False), (4, True, True), ("whole", True, False))
@@ -175,7 +166,7 @@ def run(
     """
     if missing := task.missing():
         raise DataError(missing)
-    every = {part.name: part for part in (_by_hand(HAND, task.space()), _by_hand(STRONG, STRONGER), *parts)}
+    every = {part.name: part for part in (_by_hand(HAND, wide(task)), _by_hand(STRONG, STRONGER), *parts)}
     studies = []
     for name in every if only is None else [name for name in every if name in only]:
         studies.append(_study(task, out, how, every[name]))
@@ -186,6 +177,19 @@ def run(
     listed = Listed(name=REPEATS, listed=tuple(_tenth(out, list(every)) * SEEDS))
     part = Part(name=REPEATS, searcher=listed, trials=listed.batch, seed=4)
     return [*studies, _study(task, out, how, part)]
+
+
+def wide(task: PtbSmall | PydocLm) -> TokenSpace:
+    """Return what the landscape is over: all kinds of values, so that narrower spaces can be judged by it."""
+    return TokenSpace.wide(task.space().sites)
+
+
+def remedies(task: PtbSmall | PydocLm) -> tuple[Part, ...]:
+    """Return what may find better policies than REINFORCE did in the landscape."""
+    return tuple(
+        replace(part, name=f"{REMEDIED}-{part.seed}", space=task.space(), common_seed=True)
+        for part in _searches("reinforce")
+    )
 
 
 def _tenth(out: Path, names: Sequence[str]) -> list[tuple[int, ...]]:
@@ -223,7 +227,7 @@ def _study(task: PtbSmall | PydocLm, parent: Path, how: How, part: Part) -> Stud
     with Watch(Console(highlight=False), f"{task.name}: {part.trials} trials in {out}") as watch:
         return search(
             task.evaluate,
-            part.space or task.space(),
+            part.space or wide(task),
             trials=part.trials,
             searcher=part.searcher,
             workers=how.workers,
@@ -251,7 +255,8 @@ if __name__ == "__main__":
     try:
         if given.remedies:
             out = given.out or RESULTS / given.task / "remedies"
-            studies = run(task, out, how, REMEDIES, [part.name for part in REMEDIES])
+            parts = remedies(task)
+            studies = run(task, out, how, parts, [part.name for part in parts])
         else:
             studies = run(task, given.out or RESULTS / given.task / "studies", how, only=given.parts)
     except KeyboardInterrupt:

@@ -120,11 +120,11 @@ def test_searchers_are_compared_over_seeds_and_over_repeats():
 def test_remedies_lie_beside_the_landscape(studies, monkeypatch):
     monkeypatch.setattr(confirmed, "REPEATS", (1,))
     remedies = studies.with_name("remedies")
-    shutil.copytree(studies / "reinforce-1", remedies / "reinforce-common-1")
+    shutil.copytree(studies / "reinforce-1", remedies / "reinforce-remedied-1")
     found = confirmed.found(studies)
     shutil.rmtree(remedies)
-    assert list(found) == ["random-1", "reinforce-1", "reinforce-common-1"]
-    assert found["reinforce-common-1"] == found["reinforce-1"]
+    assert list(found) == ["random-1", "reinforce-1", "reinforce-remedied-1"]
+    assert found["reinforce-remedied-1"] == found["reinforce-1"]
 
 
 def test_what_is_missing_is_said(studies, tmp_path):

@@ -80,15 +80,17 @@ def test_some_parts_only_and_the_repeats_last(tmp_path, monkeypatch):
         landscape.run(SHORT, tmp_path, inline, parts, only=["repeats"])
 
 
-def test_remedies_are_the_same_searches_with_one_seed_for_all_trials(tmp_path):
-    assert [replace(part, name="", common_seed=False) for part in landscape.REMEDIES] == [
+def test_remedies_are_the_same_searches_over_fewer_values_with_one_seed_for_all_trials(tmp_path):
+    remedies = landscape.remedies(SHORT)
+    assert [replace(part, name="", space=None, common_seed=False) for part in remedies] == [
         replace(part, name="") for part in landscape.PARTS if part.searcher == "reinforce"
     ]
-    few = [replace(part, trials=4, confirm=None) for part in landscape.REMEDIES[:1]]
+    assert {part.space.key for part in remedies} == {SHORT.space().key} != {landscape.wide(SHORT).key}
+    few = [replace(part, trials=4, confirm=None) for part in remedies[:1]]
     names = [part.name for part in few]
     (study,) = landscape.run(SHORT, tmp_path, landscape.How(executor="inline"), few, names)
     assert len({trial.seed for trial in study.trials}) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["reinforce-common-1"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["reinforce-remedied-1"]
 
 
 def test_missing_data_are_said_before_anything_runs(tmp_path):

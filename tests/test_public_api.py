@@ -36,7 +36,7 @@ SIGNATURES = {
     "Study": "out",
     "TokenPattern": "*, size, stride=0, share_t=False, share_c=False, rate=0.1",
     "TokenSpace": (
-        "*, sites, sizes=(1, 2, 4, 8, 16, 'whole'), strides=(0, 1, 2, 4, 8), "
+        "*, sites, sizes=(1, 4, 'whole'), strides=(0,), "
         "rates=(0.05, 0.1, 0.2, 0.3, 0.4, 0.5), residual_rates=(0.02, 0.05, 0.1, 0.15), schedule=False, "
         "off=0.5"
     ),
@@ -86,7 +86,7 @@ MEMBERS = {
     "Policy": "from_json load save scaled strength to_json",
     "Study": ("best confirmed finished open record seed space tally task timings trial trials updates"),
     "TokenPattern": "drop_rate off scaled",
-    "TokenSpace": SPACE,
+    "TokenSpace": f"{SPACE} wide",
 }
 MODULES = {"baselines", "benchmark", "zoo"}
 PUBLIC = {"AutoDropoutError", *SIGNATURES}

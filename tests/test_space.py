@@ -18,13 +18,15 @@ from autodropout.token_space import TokenSpace
 
 SITES = {"layer1.*.bn2": (32, 32), "layer2.*.bn2": (8, 5), "head": (1, 1)}
 CONV = ConvSpace(sites=SITES)
-TOKEN = TokenSpace(sites=ROLES)
+TOKEN = TokenSpace.wide(ROLES)
+STANDARD = TokenSpace(sites=ROLES)
 SPACES = {
     "conv": CONV,
     "conv-rates": ConvSpace(sites=SITES, rates=(0.1, 0.5, 1.0)),
     "conv-rectangles": ConvSpace(sites=SITES, rectangles=True, residual=("head",), schedule=True),
     "conv-all": ConvSpace(sites={"a": (7, 3)}, rates=(0.5,), rectangles=True, residual=()),
-    "token": TOKEN,
+    "token": STANDARD,
+    "token-wide": TOKEN,
     "token-schedule": TokenSpace(sites=("query", "encoder.0"), schedule=True, off=0.3),
 }
 
@@ -266,17 +268,17 @@ def test_the_schedule_is_the_last_decision():
 
 
 def test_the_standard_token_space():
-    assert len(TOKEN) == 7 * 5
-    assert list(TOKEN.site_choices) == [f"role:{role}" for role in ROLES]
-    assert [c.name for c in TOKEN.choices[:5]] == ["size", "stride", "share_t", "share_c", "rate"]
-    assert [c.values for c in TOKEN.choices[:5]] == [
-        (0, 1, 2, 4, 8, 16, "whole"),
-        (0, 1, 2, 4, 8),
+    assert len(STANDARD) == 7 * 5
+    assert list(STANDARD.site_choices) == [f"role:{role}" for role in ROLES]
+    assert [c.name for c in STANDARD.choices[:5]] == ["size", "stride", "share_t", "share_c", "rate"]
+    assert [c.values for c in STANDARD.choices[:5]] == [
+        (0, 1, 4, "whole"),
+        (0,),
         (False, True),
         (False, True),
         (0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
     ]
-    assert TOKEN.site_choices["role:residual"][-1].values == (0.02, 0.05, 0.1, 0.15)
+    assert STANDARD.site_choices["role:residual"][-1].values == (0.02, 0.05, 0.1, 0.15)
     assert list(SPACES["token-schedule"].site_choices) == ["role:query", "encoder.0"]
 
 
@@ -372,6 +374,7 @@ def test_spaces_are_equal_when_they_describe_the_same():
 def test_the_keys_of_spaces_never_change():
     assert CONV.key == "c5941a1bfe90"
     assert TOKEN.key == "6093f7cb5a88"
+    assert STANDARD.key == "a490ed736d88"
 
 
 def test_token_of_tells_flags_and_numbers_from_words():
@@ -379,3 +382,17 @@ def test_token_of_tells_flags_and_numbers_from_words():
     assert [token_of(choice, value) for value in choice.values] == [0, 1, 2]
     with pytest.raises(SpaceError, match=r"'a' has size 2, which is not in the space: \[0, 1, 'whole'\]"):
         token_of(choice, 2)
+
+
+def test_the_wide_token_space():
+    wide = TokenSpace.wide(("query", "ffn"), off=0.3)
+    assert [c.values for c in wide.choices[:2]] == [(0, 1, 2, 4, 8, 16, "whole"), (0, 1, 2, 4, 8)]
+    assert wide.off == 0.3
+    assert wide == TokenSpace(
+        sites=("query", "ffn"), sizes=(1, 2, 4, 8, 16, "whole"), strides=(0, 1, 2, 4, 8), off=0.3
+    )
+    with pytest.raises(SpaceError, match="rates"):
+        TokenSpace.wide(("query",), rates=(2.0,))
+    narrow = TokenSpace(sites=("query", "ffn"))
+    for choice, more in zip(narrow.choices, wide.choices, strict=True):
+        assert set(choice.values) <= set(more.values)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from autodropout.errors import SpaceError
 from autodropout.pattern import Pattern, TokenPattern
@@ -27,6 +27,9 @@ from autodropout.tilt import tilted
 class TokenSpace(Space):
     """Policies of ``TokenPattern``: size, stride, share_t, share_c and rate per site.
 
+    The standard values are those among which searches of up to 128 trials did best on a released landscape
+    (docs/decisions.md); ``wide`` has those of all kinds that the paper shows.
+
     Attributes:
         sites: Roles (``"query"`` stands for the key ``"role:query"``) or other keys.
         sizes: Affected tokens per block, or ``"whole"``. "Off" is always there and comes first.
@@ -41,12 +44,12 @@ class TokenSpace(Space):
 
     Example:
         >>> TokenSpace(sites=("query", "ffn")).cardinalities
-        (7, 5, 2, 2, 6, 7, 5, 2, 2, 6)
+        (4, 1, 2, 2, 6, 4, 1, 2, 2, 6)
     """
 
     sites: Sequence[str]
-    sizes: Sequence[int | Literal["whole"]] = (1, 2, 4, 8, 16, "whole")
-    strides: Sequence[int] = (0, 1, 2, 4, 8)
+    sizes: Sequence[int | Literal["whole"]] = (1, 4, "whole")
+    strides: Sequence[int] = (0,)
     rates: Sequence[float] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
     residual_rates: Sequence[float] = (0.02, 0.05, 0.1, 0.15)
     schedule: bool = False
@@ -63,6 +66,26 @@ class TokenSpace(Space):
         object.__setattr__(self, "off", checked_off(self.off))
         checked_flag("schedule", self.schedule)
         self._probe()
+
+    @classmethod
+    def wide(cls, sites: Sequence[str], **changes: Any) -> Self:
+        """Return a space with every kind of value: blocks of 1 to 16 tokens, 0 to 8 skipped between them.
+
+        It asks for more trials than the standard one.
+
+        Args:
+            sites: Roles or other keys.
+            changes: Other fields.
+
+        Raises:
+            SpaceError: A value is out of range.
+
+        Example:
+            >>> TokenSpace.wide(("query",)).cardinalities
+            (7, 5, 2, 2, 6)
+        """
+        every: dict[str, Any] = {"sizes": (1, 2, 4, 8, 16, "whole"), "strides": (0, 1, 2, 4, 8)}
+        return cls(sites=sites, **every | changes)
 
     @property
     def searches_schedule(self) -> bool:
