@@ -42,7 +42,7 @@ from autodropout.space import Space
 from autodropout.token_space import TokenSpace
 from synthetic import Synthetic
 
-SPACE = TokenSpace(sites=ROLES)
+SPACE = TokenSpace.wide(ROLES)
 CONFIRM = Confirmation(top=8, seeds=4)
 _SAMPLE = 400
 

@@ -5,7 +5,7 @@ import random
 from autodropout.token_space import TokenSpace
 from contracts.searcher import batch_of, scored
 
-PLANTED = TokenSpace(sites=("query", "ffn", "output"))
+PLANTED = TokenSpace.wide(("query", "ffn", "output"))
 """840^3 raw points, 721^3 = 374,805,361 policies."""
 
 

@@ -9,7 +9,7 @@ from autodropout.policy import ROLES
 from autodropout.result import Result
 from autodropout.token_space import TokenSpace
 
-SPACE = TokenSpace(sites=ROLES)
+SPACE = TokenSpace.wide(ROLES)
 FLOOR = 0.08
 NOISE = 0.005
 PARTS = {"random": 40, "random-biased": 30, "evolution": 30}

@@ -41,7 +41,7 @@ def test_features_of_no_dropout_are_zeros():
 
 
 def test_features_hold_the_exact_drop_rate():
-    space = TokenSpace(sites=("ffn",))
+    space = TokenSpace.wide(("ffn",))
     tokens = (2, 1, 0, 1, 3)
     row = Features([space]).of(space, [tokens])[0]
     rate = space.decode(tokens).sites["role:ffn"].drop_rate()
@@ -52,7 +52,7 @@ def test_features_hold_the_exact_drop_rate():
 
 
 def test_a_smaller_space_has_the_features_of_the_larger(benchmark):
-    small = TokenSpace(sites=("residual", "ffn"), sizes=(4, "whole"), rates=(0.3,))
+    small = TokenSpace.wide(("residual", "ffn"), sizes=(4, "whole"), rates=(0.3,))
     policy = small.decode((2, 1, 1, 0, 2, 1, 0, 0, 1, 0))
     features = Features([SPACE])
     mine, theirs = features.of(small, [small.encode(policy)]), features.of(SPACE, [SPACE.encode(policy)])

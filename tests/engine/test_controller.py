@@ -14,7 +14,7 @@ from sequences import all_sequences, small_space
 
 SPACES = {
     "small": small_space(),
-    "token": TokenSpace(sites=("query", "ffn", "residual")),
+    "token": TokenSpace.wide(("query", "ffn", "residual")),
     "conv": ConvSpace(sites={"a": (32, 32), "b": (8, 8), "c": (1, 1)}, residual=("a",), schedule=True),
 }
 

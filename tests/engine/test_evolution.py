@@ -23,7 +23,7 @@ class TestEvolution(SearcherContract):
         return make_searcher("evolution", space, seed=seed, trials=9, settings=settings)
 
 
-SPACE = TokenSpace(sites=("query", "ffn"))
+SPACE = TokenSpace.wide(("query", "ffn"))
 OFF = (0,) * 10
 
 

@@ -51,7 +51,7 @@ def test_frequencies(biased):
 
 
 def test_uniform_over_values_and_biased_to_the_prior():
-    space = TokenSpace(sites=("query",))
+    space = TokenSpace.wide(("query",))
     on, off = (1, 0, 0, 0, 0), (0, 0, 0, 0, 0)
     uniform, biased = RandomSearcher(space), RandomSearcher(space, biased=True)
     assert uniform.log_prob(off) == pytest.approx(-math.log(7))

@@ -82,7 +82,7 @@ def test_optuna_has_the_search_trials_that_ended(whole):
 
 def test_optuna_takes_token_policies(tmp_path):
     optuna = pytest.importorskip("optuna")
-    writer = Writer(tmp_path, space=TokenSpace(sites=("ffn",)))
+    writer = Writer(tmp_path, space=TokenSpace.wide(("ffn",)))
     writer.run([Run(reward=0.5, tokens=tokens) for tokens in ((6, 0, 0, 0, 1), (0,) * 5, (2, 1, 0, 0, 5))])
     writer.close()
     (path,) = export(tmp_path, "optuna")

@@ -145,7 +145,7 @@ def test_one_seed_for_all_trials_is_said(tmp_path):
 
 
 def test_token_policies_are_drawn_too(tmp_path):
-    writer = Writer(tmp_path, space=TokenSpace(sites=("ffn", "query")))
+    writer = Writer(tmp_path, space=TokenSpace.wide(("ffn", "query")))
     writer.run([Run(reward=0.5, tokens=(2, 1, 0, 0, 5) * 2)] * 5)
     writer.close()
     found = checked(tmp_path)
