@@ -16,7 +16,7 @@ from autodropout.space import PAD, Space
 from autodropout.token_space import TokenSpace
 
 SPACES = {
-    "token": TokenSpace(sites=("query", "ffn", "residual")),
+    "token": TokenSpace.wide(("query", "ffn", "residual")),
     "conv": ConvSpace(sites={"a": (32, 32), "b": (8, 8)}, residual=("a",), schedule=True),
 }
 

@@ -34,7 +34,7 @@ from autodropout.result import Result
 from autodropout.token_space import TokenSpace
 from scripted import ScriptedExecutor, lost, raised, worth
 
-SPACE = TokenSpace(sites=("query", "ffn"))
+SPACE = TokenSpace.wide(("query", "ffn"))
 NONE = Confirmation(top=0)
 
 
