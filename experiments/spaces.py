@@ -1,4 +1,4 @@
-"""What the standard space and its starting bias are worth, by searches of narrower and wider ones.
+"""What the values of a landscape's space and its starting bias are worth, by searches of narrower ones.
 
     python experiments/spaces.py ptb-small
 
@@ -29,12 +29,12 @@ from autodropout.significance import paired_difference
 from autodropout.token_space import TokenSpace
 
 RESULTS = Path(__file__).parents[1] / "results"
-STANDARD = "standard"
+WIDE = "wide"
 SEARCHERS = ("random", "random-biased", "reinforce", "evolution")
 BUDGETS = (64, 128)
 
 CHANGES: Mapping[str, Mapping[str, Any]] = {
-    STANDARD: {},
+    WIDE: {},
     "off .35": {"off": 0.35},
     "off .25": {"off": 0.25},
     "off .15": {"off": 0.15},
@@ -44,12 +44,13 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "rates .1, .3, .5": {"rates": (0.1, 0.3, 0.5)},
     "narrow": {"strides": (0,), "sizes": (1, 4, "whole"), "rates": (0.1, 0.3, 0.5)},
     "narrow, off .25": {"strides": (0,), "sizes": (1, 4, "whole"), "rates": (0.1, 0.3, 0.5), "off": 0.25},
-    "narrow, all rates": {"strides": (0,), "sizes": (1, 4, "whole")},
+    "standard since": {"strides": (0,), "sizes": (1, 4, "whole")},
     "narrow, five rates": {"strides": (0,), "sizes": (1, 4, "whole"), "rates": (0.05, 0.1, 0.2, 0.3, 0.5)},
     "narrow, four rates": {"strides": (0,), "sizes": (1, 4, "whole"), "rates": (0.05, 0.1, 0.3, 0.5)},
     "narrow, stride 2": {"strides": (0, 2), "sizes": (1, 4, "whole"), "rates": (0.1, 0.3, 0.5)},
 }
-"""What differs from the landscape's space, by name; the first is that space as it is."""
+"""What differs from the landscape's space, by name; the first is that space as it is. What became the
+standard space of the library by this is called so."""
 
 
 def plan(repetitions: int, budgets: tuple[int, ...] = BUDGETS) -> Plan:
@@ -73,7 +74,7 @@ def run(
         benchmark: The landscape, of a token space.
         plan: Who searches, how long, how often.
         out: Directory of spaces.json and spaces.md.
-        changes: Spaces by name, the standard one first.
+        changes: Spaces by name, the landscape's own first.
         workers: Processes.
 
     Raises:
@@ -113,15 +114,15 @@ def run(
 
 def table(benchmark: Benchmark, plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return one row per space and searcher, as Markdown."""
-    standard, most = rows[0], plan.budgets[-1]
+    first, most = rows[0], plan.budgets[-1]
     lines = [
         f"# Spaces: {benchmark.name}\n",
         f"Noise-free reward, by a surrogate ({benchmark.release.regressor}) of {len(benchmark.trials)} "
         f"trials, of the policy that a search ends with; mean over {plan.repetitions} searches, half its 95% "
-        f"interval. Against standard: the same searcher after {most} trials, paired by repetition, 95% "
-        f"interval. No dropout has {benchmark.none:.4f}. Machine and versions are in spaces.json.\n",
+        f"interval. Against {first['space']}: the same searcher after {most} trials, paired by repetition, "
+        f"95% interval. No dropout has {benchmark.none:.4f}. Machine and versions are in spaces.json.\n",
         f"| space | searcher | {' | '.join(f'{trials} trials' for trials in plan.budgets)} "
-        "| against standard | p |",
+        f"| against {first['space']} | p |",
         f"|---|---|{'---:|' * (len(plan.budgets) + 2)}",
     ]
     for row in rows:
@@ -131,14 +132,14 @@ def table(benchmark: Benchmark, plan: Plan, rows: Sequence[Mapping[str, Any]]) -
                 f"{s['value']['mean']:.4f} ±{s['value']['high'] - s['value']['mean']:.4f}"
                 for s in searcher["standings"]
             ]
-            cells += _against(row["ended"][name][str(most)], standard["ended"][name][str(most)])
+            cells += _against(row["ended"][name][str(most)], first["ended"][name][str(most)])
             lines.append(f"| {row['space']} | {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _against(ended: Sequence[float], standard: Sequence[float]) -> list[str]:
-    found = paired_difference(ended, standard)
-    if found.p is None or found.low is None or not any(a != b for a, b in zip(ended, standard, strict=True)):
+def _against(ended: Sequence[float], first: Sequence[float]) -> list[str]:
+    found = paired_difference(ended, first)
+    if found.p is None or found.low is None or not any(a != b for a, b in zip(ended, first, strict=True)):
         return ["", ""]
     return [f"{found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f})", f"{found.p:.2g}"]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from autodropout.benchmark.deviation import measured, noise_of, own_noise_of, repeatability
+from autodropout.benchmark.deviation import measured, noise_of, own_noise_of, repeatability, without_dropout
 from autodropout.benchmark.released import Released
 from autodropout.errors import DataError
 from autodropout.pattern import TokenPattern
@@ -105,6 +105,18 @@ def planted():
             for seed, reward in enumerate(rewards)
         ]
     return trials
+
+
+def test_no_dropout_counts_once_per_seed():
+    bare = replace(trial(0, 1, 1.0), policy=Policy({}))
+    trials = [
+        bare,
+        replace(bare, study="b"),
+        replace(bare, seed=2, result=Result(reward=3.0)),
+        trial(1, 1, 9.0),
+    ]
+    assert without_dropout(trials).tolist() == [1.0, 3.0]
+    assert without_dropout([trial(1, 1, 9.0)]).tolist() == []
 
 
 class TestOwn:

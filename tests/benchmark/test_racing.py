@@ -44,6 +44,7 @@ def test_a_variant_is_a_searcher_with_settings():
         ("random:capacity=0", "capacity of 'random:capacity=0' is 0; expected a whole number >= 1"),
         ("random:repetitions=many", "repetitions of 'random' is 'many'"),
         ("random:common_seed=1", "common_seed of 'random:common_seed=1' is 1; expected true or false"),
+        ("random:repetitions=1", "repetitions of 'random' is 1; expected a whole number >= 2"),
     ],
 )
 def test_wrong_words_are_refused(words, message):
@@ -61,10 +62,15 @@ def test_a_variant_may_have_one_seed_for_all_its_trials():
     }
     everywhere = Plan(variants=variants("evolution"), common_seed=True)
     assert all(job.setup.common_seed for v in everywhere.variants for job in everywhere.jobs(v, SPACE, 1))
+    apart = Plan(variants=variants("evolution:common_seed=False"), common_seed=True)
+    (job,) = [job for job in apart.jobs(apart.variants[1], SPACE, 1) if job.repetitions[0] == 0]
+    assert not job.setup.common_seed
 
 
 def test_a_setting_that_a_searcher_does_not_have_is_refused_before_anything_runs(benchmark):
-    with pytest.raises(UsageError, match="do not fit the searcher 'reinforce'"):
+    with pytest.raises(
+        UsageError, match="the searcher 'reinforce' has no setting 'lr'; it has batch, advantage"
+    ):
         race(benchmark, Plan(variants=variants("reinforce:lr=1")), workers=1)
     with pytest.raises(UsageError, match="batch is 0; expected a whole number >= 1"):
         race(benchmark, Plan(variants=variants("evolution:batch=0")), workers=1)
@@ -96,6 +102,7 @@ def test_the_legend_says_what_noise_one_seed_leaves(benchmark):
         ({"budgets": ()}, r"trials are \[\]"),
         ({"repetitions": 1}, "repetitions is 1; expected at least 2"),
         ({"capacity": 0}, "capacity is 0; expected at least 1"),
+        ({"seed": -1}, "seed is -1; expected at least 0"),
         ({"variants": variants("tpe", "tpe")}, "the searcher 'tpe' stands twice"),
         ({"common_seed": "false"}, "common_seed is 'false'; expected True or False"),
     ],

@@ -53,14 +53,14 @@ def test_the_file_gives_the_same_release_and_the_same_bytes(release, landscape, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: [], r"toy is damaged"),
+        (lambda lines: [], r"toy is empty; write it again"),
         (lambda lines: ["{"], r"toy is damaged \(JSONDecodeError"),
-        (lambda lines: lines[:-1], r"toy has 155 of its 156 trials; get it again"),
+        (lambda lines: lines[:-1], r"toy has 155 of its 156 trials; copy it again"),
         (
             lambda lines: [lines[0].replace('"schema":1', '"schema":2'), *lines[1:]],
             r"has schema 2; .* reads 1",
         ),
-        (lambda lines: [*lines[:-1], '{"a":1}'], r"toy is damaged \(KeyError: 'space'\); get it again"),
+        (lambda lines: [*lines[:-1], '{"a":1}'], r"toy is damaged \(KeyError: 'space'\); copy it again"),
         (lambda lines: [*lines[:-1], "[]"], r"toy is damaged \(TypeError"),
         (
             lambda lines: [*lines[:-1], lines[-1].replace('"tokens":[', '"tokens":[99,')],

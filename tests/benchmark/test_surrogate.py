@@ -201,3 +201,17 @@ def test_no_dropout_has_the_mean_of_its_trials_or_the_surrogates_word(benchmark,
     assert Benchmark(replace(release, trials=(*others, tried, other)), "x").none == pytest.approx(0.8)
     untried = Benchmark(replace(release, trials=others), "x")
     assert untried.none == untried.surrogate.value(bare)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "space", "message"),
+    [
+        ([(0,) * 10], None, r"given as 10 tokens; expected 35, one per decision .*: name the space"),
+        ((0,) * 35, None, r"given as 0; expected 35"),
+        ([(0,) * 10], TokenSpace(sites=("ffn",)), "given as 10 tokens; expected 5"),
+        ([(0,) * 6], TokenSpace(sites=("ffn",), schedule=True), "the landscape has no schedules"),
+    ],
+)
+def test_tokens_that_are_not_the_spaces_are_refused(benchmark, tokens, space, message):
+    with pytest.raises(SpaceError, match=message):
+        benchmark.surrogate.predict(tokens, space)

@@ -80,7 +80,9 @@ def test_json_for_a_machine_and_in_a_file(file, capsys):
     ("words", "message"),
     [
         (["--searchers", "genetic"], "there is no searcher 'genetic'; choose from reinforce"),
-        (["--searchers", "evolution:lr=1"], "do not fit the searcher 'evolution'"),
+        (["--searchers", "evolution:lr=1"], "the searcher 'evolution' has no setting 'lr'"),
+        (["--out", "x.md"], "x.md is where the table would go; name the file of the JSON, such as x.json"),
+        (["--seed", "-1"], "seed is -1; expected at least 0"),
         (["--trials", "many"], "trials are 'many'; expected whole numbers, as in 64,128,256,512"),
         (["--trials", "0"], "trials are [0]; expected one or more numbers >= 1, rising"),
         (["--repetitions", "1"], "repetitions is 1; expected at least 2"),

@@ -48,7 +48,9 @@ def test_refuses_an_unknown_name():
 
 @pytest.mark.parametrize("name", SEARCHERS)
 def test_refuses_unknown_settings(name):
-    with pytest.raises(
-        UsageError, match=f"do not fit the searcher '{name}'.*unexpected keyword argument 'colour'"
-    ):
+    with pytest.raises(UsageError, match=f"the searcher '{name}' has no setting 'colour'; it has batch"):
         make_searcher(name, SPACE, seed=0, trials=48, settings={"colour": "red"})
+    with pytest.raises(UsageError, match=f"'{name}' has no setting 'batsh'; did you mean 'batch'"):
+        make_searcher(name, SPACE, seed=0, trials=48, settings={"batsh": 4})
+    with pytest.raises(UsageError, match=f"the searcher '{name}' has no setting 'seed'"):
+        make_searcher(name, SPACE, seed=0, trials=48, settings={"seed": 4})

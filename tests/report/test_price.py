@@ -79,7 +79,15 @@ def test_without_a_confirmation_there_is_no_price(tmp_path):
     record_study(tmp_path, [Run(reward=0.5), Run(reward=0.6)])
     record = read_record(tmp_path)
     assert price(record, costs(record), progress(record)) is None
-    assert "nothing is confirmed or compared yet" in page(record)
+    assert "nothing is confirmed with seeds like the search" in page(record)
+
+
+def test_the_confirmation_of_a_search_on_one_seed_shows_no_gain(tmp_path):
+    """It has other seeds, and what these do to all policies alike would count as gain."""
+    for name, common_seed in (("one", True), ("many", False)):
+        record_whole_study(tmp_path / name, common_seed=common_seed)
+        record = read_record(tmp_path / name)
+        assert (price(record, costs(record), progress(record)) is None) == common_seed
 
 
 def test_a_comparison_comes_first(tmp_path):

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from autodropout.benchmark.columns import COLUMNS
-from autodropout.benchmark.deviation import Deviation, Noise, measured
+from autodropout.benchmark.deviation import Deviation, Noise, without_dropout
 from autodropout.benchmark.gathering import Gathered
 from autodropout.benchmark.held_out import Correlation, HeldOut
 from autodropout.benchmark.released import Released
-from autodropout.policy import Policy
 from autodropout.significance import summarise
 
 
@@ -99,10 +98,10 @@ def _by_source(trials: Sequence[Released]) -> str:
 
 
 def _none(trials: Sequence[Released]) -> str:
-    bare = measured(trials).get(Policy({}).key, [])
-    if not bare:
+    bare = without_dropout(trials)
+    if not len(bare):
         return "No trial had no dropout at all."
-    found = summarise([trial.result.reward for trial in bare])
+    found = summarise(bare.tolist())
     interval = "" if found.low is None else f" (95% interval {found.low:.4f} to {found.high:.4f})"
     return f"No dropout at all: mean reward {found.mean:.4f}{interval}, {found.n} seeds."
 

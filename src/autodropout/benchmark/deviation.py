@@ -9,6 +9,7 @@ from scipy.special import chdtri
 
 from autodropout.benchmark.released import Released
 from autodropout.errors import DataError
+from autodropout.policy import Policy
 from autodropout.significance import checked_fraction, seed_residual
 
 Floats = NDArray[np.float64]
@@ -161,6 +162,11 @@ def own_noise_of(trials: Sequence[Released], *, confidence: float = 0.95) -> Own
         policies=sum(len(table) for table in tables),
         fraction=min(1.0, squares / degrees / between_seeds) if between_seeds else 1.0,
     )
+
+
+def without_dropout(trials: Sequence[Released]) -> Floats:
+    """Return the rewards of trials without any dropout, one per seed."""
+    return _by_seed(measured(trials).get(Policy({}).key, []))
 
 
 def repeatability(trials: Sequence[Released]) -> tuple[Floats, Floats]:

@@ -31,12 +31,14 @@ class Features:
     """
 
     def __init__(self, spaces: Iterable[Space]) -> None:
+        spaces = tuple(spaces)
         self._values = _values(spaces)
         self._widths = {site: _width(choices) for site, choices in self._values.items()}
         starts = list(accumulate([0, *self._widths.values()]))
         self._starts = dict(zip(self._widths, starts, strict=False))
         self.number = starts[-1] + len(SCHEDULES)
         """Columns."""
+        self._schedules = any(space.searches_schedule for space in spaces)
         self._rows: dict[tuple[str, str, tuple[int, ...]], Floats] = {}
         self._checked: set[str] = set()
 
@@ -48,11 +50,13 @@ class Features:
             tokens: Tokens of each policy.
 
         Raises:
-            SpaceError: A site or value of the space was not in the landscape.
+            SpaceError: A site or value of the space was not in the landscape, or a policy has not one token
+                per decision of the space.
         """
         self.check(space)
         rows = np.zeros((len(tokens), self.number))
         for row, policy in zip(rows, tokens, strict=True):
+            _check_length(policy, space)
             start = 0
             for site, group in space.site_choices.items():
                 mine = tuple(policy[start : start + len(group)])
@@ -72,6 +76,8 @@ class Features:
         """
         if space.key in self._checked:
             return
+        if space.searches_schedule and not self._schedules:
+            raise SpaceError("the landscape has no schedules; name a space that does not search them")
         for site, group in space.site_choices.items():
             if site not in self._values:
                 raise SpaceError(f"the landscape has no site {site!r}; it has {list(self._values)}")
@@ -107,6 +113,16 @@ class Features:
             if len(values) > 2:
                 row += [float(value == other) for other in values]
         return np.array(row)
+
+
+def _check_length(policy: Sequence[int], space: Space) -> None:
+    number = len(policy) if isinstance(policy, Sequence) else None
+    if number != len(space):
+        found = f"{policy!r}" if number is None else f"{number} tokens"
+        raise SpaceError(
+            f"a policy is given as {found}; expected {len(space)}, one per decision of the space: name the "
+            "space that the tokens are of, and give a list of policies"
+        )
 
 
 def _values(spaces: Iterable[Space]) -> dict[str, dict[str, tuple[Value, ...]]]:

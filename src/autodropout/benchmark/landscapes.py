@@ -5,10 +5,9 @@ from functools import cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
-from autodropout.benchmark.deviation import Noise, measured, noise_of
+from autodropout.benchmark.deviation import Noise, noise_of, without_dropout
 from autodropout.benchmark.released import Release, Released, read_release
 from autodropout.benchmark.surrogate import Surrogate
 from autodropout.errors import DataError, UsageError
@@ -66,12 +65,9 @@ class Benchmark:
 
     @cached_property
     def none(self) -> float:
-        """Mean reward of trials without any dropout; the surrogate's where there are none."""
-        groups = measured(self.trials)
-        bare = groups.get(Policy({}).key, [])
-        if bare:
-            return fmean(trial.result.reward for trial in bare)
-        return self.surrogate.value(Policy({}))
+        """Mean reward over the seeds of trials without any dropout; the surrogate's where there are none."""
+        bare = without_dropout(self.trials)
+        return float(bare.mean()) if len(bare) else self.surrogate.value(Policy({}))
 
     def to_frame(self) -> "pandas.DataFrame":
         """Return the trials as a pandas table with the columns of the released Parquet file.
@@ -113,7 +109,7 @@ def load(name: str | os.PathLike[str]) -> Benchmark:
         known = suggested(str(name), names(), f"this version has: {', '.join(names()) or 'none'}")
         raise UsageError(
             f"there is no benchmark {str(name)!r}; {known}. "
-            f"A landscape of your own is named by its file, which ends in {_SUFFIX}"
+            f"A landscape of your own is named by its file, which ends in {_SUFFIX} (no folder, no Parquet)"
         )
     file = _home() / f"{name}{_SUFFIX}"
     return Benchmark(read_release(file.read_text(encoding="utf8"), str(name)), str(name))

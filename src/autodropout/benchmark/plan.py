@@ -59,7 +59,7 @@ class Plan:
     common_seed: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("repetitions", 2), ("capacity", 1), ("every", 1)):
+        for name, least in (("repetitions", 2), ("capacity", 1), ("every", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected at least {least}")
         if not isinstance(self.common_seed, bool):
@@ -116,5 +116,5 @@ class Plan:
             looks=tuple(sorted({*range(self.every, trials + 1, self.every), *budgets})),
             budgets=budgets,
             seed=self.seed,
-            common_seed=variant.common_seed or self.common_seed,
+            common_seed=self.common_seed if variant.common_seed is None else variant.common_seed,
         )

@@ -97,7 +97,9 @@ def read_release(text: str, name: str) -> Release:
     Raises:
         DataError: The text is damaged or of another schema.
     """
-    first, *lines = text.splitlines() or [""]
+    if not text.strip():
+        raise DataError(f"{name} is empty; write it again with experiments/release.py")
+    first, *lines = text.splitlines()
     try:
         header = json.loads(first)
         if header["schema"] != SCHEMA:
@@ -105,7 +107,7 @@ def read_release(text: str, name: str) -> Release:
                 f"{name} has schema {header['schema']!r}; this version of autodropout reads {SCHEMA}"
             )
         if header["trials"] != len(lines):
-            raise DataError(f"{name} has {len(lines)} of its {header['trials']} trials; get it again")
+            raise DataError(f"{name} has {len(lines)} of its {header['trials']} trials; copy it again")
         spaces = {key: space_from_json(json.dumps(space)) for key, space in header["spaces"].items()}
         return Release(
             task=header["task"],
@@ -119,7 +121,7 @@ def read_release(text: str, name: str) -> Release:
     except DataError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, AutoDropoutError) as error:
-        raise DataError(f"{name} is damaged ({type(error).__name__}: {error}); get it again") from error
+        raise DataError(f"{name} is damaged ({type(error).__name__}: {error}); copy it again") from error
 
 
 def _header(release: Release) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Surrogate:
                 the landscape's first.
 
         Raises:
-            SpaceError: A site or value was not in the landscape.
+            SpaceError: A site or value was not in the landscape, or a policy has not one token per decision.
         """
         rows = list(tokens)
         home = next(iter(self._spaces.values()))

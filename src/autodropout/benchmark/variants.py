@@ -11,8 +11,9 @@ from autodropout.errors import UsageError
 from autodropout.space import Space
 from autodropout.suggesting import suggested
 
-_NUMBERS = ("capacity", "repetitions")
-_OURS = (*_NUMBERS, "common_seed")
+_LEAST = {"capacity": 1, "repetitions": 2}
+_OURS = (*_LEAST, "common_seed")
+_WORDS: Mapping[str, object] = {"true": True, "false": False, "null": None, "none": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,7 @@ class Variant:
         settings: Its fields to set otherwise.
         capacity: Trials under way at a time; None for the comparison's.
         repetitions: Repetitions, if fewer than the comparison's: slow searchers get fewer.
-        common_seed: Whether all trials of a search have the same seed, whatever the comparison says.
+        common_seed: Whether all trials of a search have the same seed; None for what the comparison says.
 
     Raises:
         UsageError: There is no such searcher, a number is below 1, or ``common_seed`` is no truth value.
@@ -36,17 +37,17 @@ class Variant:
     settings: Mapping[str, object] = field(default_factory=dict)
     capacity: int | None = None
     repetitions: int | None = None
-    common_seed: bool = False
+    common_seed: bool | None = None
 
     def __post_init__(self) -> None:
         if self.searcher not in SEARCHERS:
             remedy = suggested(self.searcher, SEARCHERS, f"choose from {', '.join(SEARCHERS)}")
             raise UsageError(f"there is no searcher {self.searcher!r}; {remedy}")
-        for name in _NUMBERS:
+        for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise UsageError(f"{name} of {self.name!r} is {value!r}; expected a whole number >= 1")
-        if not isinstance(self.common_seed, bool):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+                raise UsageError(f"{name} of {self.name!r} is {value!r}; expected a whole number >= {least}")
+        if not isinstance(self.common_seed, bool | None):
             raise UsageError(f"common_seed of {self.name!r} is {self.common_seed!r}; expected true or false")
 
     @classmethod
@@ -88,7 +89,9 @@ class Variant:
 
 
 def _value(text: str) -> object:
-    """Read a number, true, false or null; anything else is a word."""
+    """Read a number, true, false or null, however they are written; anything else is a word."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
     try:
         return json.loads(f"0{text}" if text.startswith(".") else text)
     except ValueError:

@@ -22,7 +22,8 @@ class Benchmark(Command):
     Each search asks the real searcher; its rewards are those that a surrogate, fitted to the released
     trials, expects, with the noise of the task's seeds. At every number of trials the best policies are run
     again on fresh seeds, as a real search ends, and what counts is the noise-free reward of the policy that
-    a user would then have. Means and 95% intervals are over repetitions.
+    a user would then have. Means and 95% intervals are over repetitions. With 200 of them that takes about
+    a quarter of an hour of two cores.
 
     For example:
       autodropout benchmark searchers
@@ -32,7 +33,8 @@ class Benchmark(Command):
     Attributes:
         what: What to compare.
         name: Name of the landscape, or the file of one of your own.
-        searchers: Who searches; a setting of a searcher follows it as :setting=value, and so do its own
+        searchers: Who searches, of reinforce, reinforce-paper, categorical, random, random-biased, evolution,
+            tpe and knobs; a setting of a searcher follows it as :setting=value, and so do its own
             capacity, number of repetitions and common_seed. random is always there.
         trials: Trials of a search.
         repetitions: Searches per searcher and number of trials.
@@ -87,6 +89,9 @@ class Benchmark(Command):
 
 def _check_file(out: Path) -> None:
     """Refuse before minutes of work what could not be written after them."""
+    if out.suffix == ".md":
+        json = out.with_suffix(".json")
+        raise UsageError(f"{out} is where the table would go; name the file of the JSON, such as {json}")
     if out.is_dir():
         raise UsageError(f"{out} is a directory; expected the name of a file")
     if not out.parent.is_dir():

@@ -30,7 +30,7 @@ def hold(benchmark: Benchmark, plan: Plan, *, workers: int, out: Path | None, js
 
     Raises:
         UsageError: A setting is wrong, or the file cannot be written.
-        KeyboardInterrupt: The user stopped it; nothing is kept.
+        KeyboardInterrupt: The user stopped it; that nothing is kept has been said.
     """
     terminal = console(stderr=json)
     began = time.perf_counter()
@@ -62,7 +62,12 @@ def _watched(terminal: Console, benchmark: Benchmark, plan: Plan, workers: int) 
         def notify(variant: str, done: int, total: int) -> None:
             progress.update(task, description=f"Simulating searches ({variant})", completed=done, total=total)
 
-        return race(benchmark, plan, workers=workers, notify=notify)
+        try:
+            return race(benchmark, plan, workers=workers, notify=notify)
+        except KeyboardInterrupt:
+            progress.stop()
+            terminal.print("Stopped; nothing is kept. Fewer --repetitions or --trials take less time.")
+            raise
 
 
 def _table(lines: list[list[str]]) -> Table:

@@ -54,6 +54,10 @@ def make_searcher(
     try:
         return _MAKERS[name](space, seed, trials, chosen)
     except TypeError as error:
+        settings = _MAKERS[name](space, seed, trials, {}).settings
+        if unknown := [word for word in chosen if word not in settings]:
+            remedy = suggested(unknown[0], settings, f"it has {', '.join(settings)}")
+            raise UsageError(f"the searcher {name!r} has no setting {unknown[0]!r}; {remedy}") from error
         raise UsageError(f"the settings {chosen} do not fit the searcher {name!r}: {error}") from error
 
 

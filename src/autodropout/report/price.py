@@ -76,11 +76,14 @@ def price(record: Record, costs: Costs, shown: Progress) -> Price | None:
     Where a comparison beside the study has the arms ``"policy"`` and ``"none"``, the gain is that of held-out
     figures on fresh seeds. Else it is that of the best policy's confirmed reward over the mean reward of
     policies that no learning had touched: flattering, since the best of several means is chosen by itself.
-    Without a confirmation there is no price.
+    Without a confirmation there is no price, nor where all trials of the search had one seed: the
+    confirmation has others, and what seeds do to all policies alike would count as gain.
     """
     if record.comparison is not None and (found := compared_price(record.comparison, costs)) is not None:
         return found
     random = shown.random.summary
+    if record.study.common_seed:
+        return None
     if random is None or random.mean == 0.0 or record.best is None or not record.best.rewards:
         return None
     return Price(
