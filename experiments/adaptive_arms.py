@@ -50,7 +50,7 @@ def regularise(
     Standard dropout is adaptive dropout that has no room to adapt: the coins are the same.
 
     Raises:
-        ValueError: There is no such arm.
+        UsageError: There is no such arm.
     """
     match arm:
         case "none":
@@ -69,4 +69,4 @@ def regularise(
             refreshing = Refreshing(method=method)
             adaptive_dropout(net, places, strengths.rate, settings=settings, refreshing=refreshing)
         case _:
-            raise ValueError(f"there is no arm {arm!r}")
+            raise UsageError(f"there is no arm {arm!r}; expected none, l1, l2, standard or adaptive")

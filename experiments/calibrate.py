@@ -4,7 +4,7 @@
 
 Writes results/NAME/calibration.json and calibration.md. What the JSON holds already, made on the same
 landscape in the same way, is not run again: so a run may be stopped at any moment, and the same command goes
-on. A setting costs about two minutes of one core with 50 repetitions.
+on. A setting costs about a minute of one core with 30 repetitions.
 """
 
 import argparse
@@ -159,7 +159,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", nargs="?", default="ptb-small", help="name of the landscape, or its file")
     parser.add_argument("--axes", nargs="+", choices=AXES, default=list(AXES), help="settings to vary")
-    parser.add_argument("--repetitions", type=int, default=50, help="searches per variant and budget")
+    parser.add_argument("--repetitions", type=int, default=30, help="searches per variant and budget")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--out", type=Path, help="directory of the results")
     given = parser.parse_args()

@@ -82,7 +82,10 @@ def table(figure: str, rows: Sequence[Answer], seeds: int) -> str:
             cells = [str(paired.n), f"{paired.difference:+.4f}", ends, _share(paired.p)]
         lines.append(f"| {row.arm} | {row.against} | {' | '.join(cells)} | {_share(row.adjusted_p)} |")
     if any(row.paired is None or row.paired.n < seeds for row in rows):
-        lines += ["", f"Pairs with fewer than {seeds} seeds lack those on which one arm diverged: {LUCKY}."]
+        lines += [
+            "",
+            f"Pairs with fewer than {seeds} seeds lack those on which an arm has no figure: {LUCKY}.",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from comparing import Answer, answers, table
 
+from autodropout.atomic import write_text
 from autodropout.comparison import Comparison, compare
 from autodropout.comparison.arms import Arm
 from autodropout.comparison.tuning import Sweep, Tuned
@@ -100,11 +101,13 @@ def found(studies: Path) -> dict[str, Policy]:
     """
     policies = {}
     for searcher in SEARCHERS:
-        folder = studies.with_name("remedies") if searcher in REMEDIES else studies
+        folder, command = studies, "experiments/landscape.py"
+        if searcher in REMEDIES:
+            folder, command = studies.with_name("remedies"), f"{command} --remedies"
         names = [f"{searcher}-{repeat}" for repeat in REPEATS]
         missing = [name for name in names if not (folder / name).is_dir()]
         if missing and len(missing) < len(names):
-            raise UsageError(f"{folder} has no {', '.join(missing)}; run experiments/landscape.py on")
+            raise UsageError(f"{folder} has no {', '.join(missing)}; run {command} on")
         for study in (Study.open(folder / name) for name in names if name not in missing):
             _check_finished(study)
             policies[study.out.name] = study.confirmed[0].policy
@@ -114,21 +117,33 @@ def found(studies: Path) -> dict[str, Policy]:
 
 
 def tuned(task: PtbSmall | PydocLm, baseline: Baseline, out: Path, how: How) -> Tuned:
-    """Return a baseline at its best on validation data."""
+    """Return a baseline at its best on validation data.
+
+    Raises:
+        KeyboardInterrupt: Somebody asked it to stop.
+    """
     sweep = Sweep(baseline=baseline.name, strengths=baseline.strengths, seeds=_TUNED_ON)
     return sweep.read(
-        compare(
-            task.evaluate,
-            sweep.arms(lambda strength: partial(task.train, baseline.at(strength))),
-            seeds=sweep.seeds,
-            figure="reward",
-            workers=how.workers,
-            executor=how.executor,
-            out=out,
-            floor=task.floor,
-            task=task.key,
+        _finished(
+            compare(
+                task.evaluate,
+                sweep.arms(lambda strength: partial(task.train, baseline.at(strength))),
+                seeds=sweep.seeds,
+                figure="reward",
+                workers=how.workers,
+                executor=how.executor,
+                out=out,
+                floor=task.floor,
+                task=task.key,
+            )
         )
     )
+
+
+def _finished(comparison: Comparison) -> Comparison:
+    if not comparison.finished:
+        raise KeyboardInterrupt
+    return comparison
 
 
 def run(
@@ -146,6 +161,7 @@ def run(
         The comparison, the tuned baselines, and the searchers as ``searchers`` returns them.
 
     Raises:
+        KeyboardInterrupt: Somebody asked it to stop.
         UsageError: A study is missing or not finished.
     """
     policies = by_hand([Study.open(studies / name) for name in HANDS]) | found(studies)
@@ -169,7 +185,7 @@ def run(
         floor=figure.floor,
         task=task.key,
     )
-    return comparison, best, searchers(comparison)
+    return comparison, best, searchers(_finished(comparison))
 
 
 def searchers(comparison: Comparison) -> Mapping[str, Any]:
@@ -294,9 +310,7 @@ if __name__ == "__main__":
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("Stopped; nothing is lost. The same command goes on.")
-    if not comparison.finished:
-        sys.exit("Stopped on request. The same command goes on.")
     plain, readable = written(task, comparison, best, sides)
-    (results / "confirmed.json").write_text(plain, encoding="utf8")
-    (results / "confirmed.md").write_text(readable, encoding="utf8")
+    write_text(results / "confirmed.json", plain)
+    write_text(results / "confirmed.md", readable)
     print(comparison)

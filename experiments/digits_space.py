@@ -84,6 +84,7 @@ def run(
         executor: ``"local"`` for processes, ``"inline"`` for this one.
     """
     task = task or Digits()
+    changes = {name: dict(arm.change) | {"biased": arm.biased} for name, arm in ARMS.items()}
     arms: dict[str, Arm] = {"none": None} | {name: replace(arm, task=task) for name, arm in ARMS.items()}
     return compare(
         task.evaluate,
@@ -95,7 +96,7 @@ def run(
         executor=executor,
         out=out,
         floor=task.floor,
-        task=task.key,
+        task=f"{task.key}, policies drawn from {changes}",
     )
 
 
@@ -104,6 +105,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=64, help="policies of each arm")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--out", type=Path, default=OUT, help="directory of the comparison")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the figures")
     given = parser.parse_args()
     try:
         found = run(given.out, seeds=given.seeds, workers=given.workers)
@@ -116,5 +118,6 @@ if __name__ == "__main__":
     print(found)
     origin = {"schema": 1, "command": command(), "versions": versions(), "machine": machine()}
     document = origin | {"comparison": json.loads(found.to_json())}
-    write_text(RESULTS / "space.json", json.dumps(document, indent=2) + "\n")
-    write_text(RESULTS / "space.md", found.to_markdown())
+    given.results.mkdir(parents=True, exist_ok=True)
+    write_text(given.results / "space.json", json.dumps(document, indent=2) + "\n")
+    write_text(given.results / "space.md", found.to_markdown())

@@ -157,11 +157,20 @@ def divergence(task: ImageTask, out: Path, size: Size) -> Comparison:
     )
 
 
+def _finished(comparison: Comparison) -> Comparison:
+    if not comparison.finished:
+        raise KeyboardInterrupt
+    return comparison
+
+
 def where(task: ImageTask, policy: Policy, out: Path, size: Size) -> Mapping[str, object]:
-    """Return both comparisons, with what made them."""
-    moved, diverged = elsewhere(task, policy, out, size), divergence(task, out, size)
-    if not (moved.finished and diverged.finished):
-        sys.exit("Stopped on request. The same command goes on.")
+    """Return both comparisons, with what made them.
+
+    Raises:
+        KeyboardInterrupt: Somebody asked it to stop.
+    """
+    moved = _finished(elsewhere(task, policy, out, size))
+    diverged = _finished(divergence(task, out, size))
     print(moved, diverged, sep="\n\n")
     origin = {"command": command_line(), "versions": versions(), "machine": machine(), "size": asdict(size)}
     found = {"relocated": json.loads(moved.to_json()), "diverged": json.loads(diverged.to_json())}

@@ -193,7 +193,7 @@ def remedies(task: PtbSmall | PydocLm) -> tuple[Part, ...]:
 
 
 def _tenth(out: Path, names: Sequence[str]) -> list[tuple[int, ...]]:
-    """Return what every tenth trial of the parts in the task's space tried."""
+    """Return what every tenth trial of all parts tried but hand-strong, which is of another space."""
     ran = [Study(out / name) for name in names if (out / name).is_dir()]
     if left := [name for name in names if name not in {study.out.name for study in ran if study.finished}]:
         raise UsageError(f"the repeats are of all other parts; {', '.join(left)} must be finished first")
@@ -251,6 +251,8 @@ if __name__ == "__main__":
     parser.add_argument("--remedies", action="store_true", help="run the remedies, not the landscape")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     given = parser.parse_args()
+    if given.remedies and given.parts:
+        parser.error("--parts are of the landscape; leave them out with --remedies")
     task, how = TASKS[given.task], How(workers=given.workers)
     try:
         if given.remedies:

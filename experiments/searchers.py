@@ -3,8 +3,8 @@
     python experiments/searchers.py ptb-small
 
 Runs autodropout benchmark searchers, which writes results/NAME/searchers.json and .md; then draws
-docs/pictures/searchers-NAME.png and .svg from the JSON. With --draw it only draws. Half an hour of two
-cores with 200 repetitions.
+docs/pictures/searchers-NAME.png and .svg from the JSON. With --draw it only draws. A quarter of an
+hour of two cores with 200 repetitions.
 """
 
 import argparse

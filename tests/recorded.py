@@ -105,7 +105,7 @@ class Writer:
             kind=kind,
             tokens=tokens,
             log_prob=-1.0 if kind == "search" else None,
-            seed=100 + self._next,
+            seed=100 + self._next if kind == "search" else 10_000 + place,
             updates_made=self._updates,
             draw=0 if kind == "search" else None,
             place=place,

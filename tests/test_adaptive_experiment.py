@@ -161,7 +161,7 @@ def test_strengths_out_of_range(wrong):
 
 
 def test_there_is_no_such_arm():
-    with pytest.raises(ValueError, match="there is no arm 'adaptiv'"):
+    with pytest.raises(UsageError, match="there is no arm 'adaptiv'; expected none"):
         arms_of.regularise(torch.nn.Linear(2, 2), ("",), "adaptiv", STRENGTHS, "lrp")
 
 

@@ -54,7 +54,7 @@ def test_seeds_that_are_left_out_are_said():
         arm="a", against="b", paired=paired_difference([1.0, 2.0], [0.0, 0.5]), adjusted_p=0.3
     )
     assert "lack" not in comparing.table("accuracy", [half], 2)
-    assert "Pairs with fewer than 4 seeds lack those on which one arm diverged" in comparing.table(
+    assert "Pairs with fewer than 4 seeds lack those on which an arm has no figure" in comparing.table(
         "accuracy", [half], 4
     )
 

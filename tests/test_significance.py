@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from autodropout.errors import UsageError
-from autodropout.significance import holm, paired_difference, power, seed_residual, seeds_needed, summarise
+from autodropout.significance import (
+    holm,
+    paired_difference,
+    power,
+    seed_residual,
+    seeds_needed,
+    shared_seeds,
+    summarise,
+)
 
 FIRST = (0.912, 0.933, 0.905, 0.941, 0.920)
 SECOND = (0.900, 0.925, 0.911, 0.930, 0.902)
@@ -251,3 +259,9 @@ class TestSeedResidual:
             (table[p, s] - means[0][p] - means[1][s] + means[2]) ** 2 for p in range(4) for s in range(3)
         )
         assert seed_residual(table) == (pytest.approx(expected), 6)
+
+    def test_the_table_has_the_policies_with_every_seed(self):
+        rewards = {"a": {7: 1.0, 3: 2.0}, "b": {3: 4.0}, "c": {3: 5.0, 7: 6.0}}
+        assert shared_seeds(rewards) == [[2.0, 1.0], [5.0, 6.0]]
+        assert shared_seeds({}) == []
+        assert shared_seeds({"a": {1: 1.0}, "b": {2: 1.0}}) == []

@@ -1,7 +1,7 @@
 """What repeated runs say: means with intervals, paired tests, and how many seeds it would take."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -211,6 +211,16 @@ def seed_residual(table: npt.ArrayLike) -> tuple[float, int]:
     left = rewards - rewards.mean(axis=1, keepdims=True)
     left = left - left.mean(axis=0)
     return float((left**2).sum()), (rewards.shape[0] - 1) * (rewards.shape[1] - 1)
+
+
+def shared_seeds(rewards: Mapping[str, Mapping[int, float]]) -> list[list[float]]:
+    """Return a table of rewards, (policies, seeds), of the policies that have every seed of any.
+
+    Args:
+        rewards: By policy, by seed.
+    """
+    seeds = sorted({seed for mine in rewards.values() for seed in mine})
+    return [[mine[seed] for seed in seeds] for mine in rewards.values() if len(mine) == len(seeds)]
 
 
 def checked_fraction(name: str, value: float) -> float:

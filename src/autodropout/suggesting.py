@@ -36,10 +36,10 @@ def suggested(name: str, known: Iterable[str], remedy: str) -> str:
         >>> suggested("x", ["digits", "ptb-small"], "choose one of digits, ptb-small")
         'choose one of digits, ptb-small'
     """
-    there = list(known)
-    alike = difflib.get_close_matches(name, there, n=1)
-    if not (near := alike or nearest(name, there)):
+    near = nearest(name, known)
+    if not near:
         return remedy
-    *others, last = map(repr, near)
+    alike = bool(difflib.get_close_matches(name, near, n=1))
+    *others, last = map(repr, near[:1] if alike else near)
     which = f"{', '.join(others)} or {last}" if others else last
     return f"did you mean {which}? {remedy[:1].upper()}{remedy[1:]}"

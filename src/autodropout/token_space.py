@@ -27,8 +27,8 @@ from autodropout.tilt import tilted
 class TokenSpace(Space):
     """Policies of ``TokenPattern``: size, stride, share_t, share_c and rate per site.
 
-    The standard values are those among which searches of up to 128 trials did best on a released landscape
-    (docs/decisions.md); ``wide`` has those of all kinds that the paper shows.
+    Among the standard values searches of up to 128 trials did better than among all that ``wide`` has, on a
+    released landscape (docs/decisions.md).
 
     Attributes:
         sites: Roles (``"query"`` stands for the key ``"role:query"``) or other keys.

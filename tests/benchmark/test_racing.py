@@ -92,7 +92,7 @@ def test_the_legend_says_what_noise_one_seed_leaves(benchmark):
     rows = standings(plan, race(benchmark, plan, workers=1))
     text = legend(document(benchmark, plan, rows, seconds=1.0))
     own = f"{benchmark.noise.own.sd:.4f}"
-    assert f"All trials of a search have the same seed, which leaves a deviation of {own}." in text
+    assert f"All trials of a search have the same seed, which leaves {own} of it among good policies." in text
 
 
 @pytest.mark.parametrize(

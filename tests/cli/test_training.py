@@ -64,7 +64,7 @@ def test_it_says_how_far_it_is(stripes, capsys, monkeypatch):
     monkeypatch.setattr(loop, "_PAUSE", 0.0)
     level, handlers = (
         logging.getLogger("autodropout.tasks").level,
-        logging.getLogger("autodropout.tasks").handlers,
+        list(logging.getLogger("autodropout.tasks").handlers),
     )
     assert main(["train", "stripes", "--out", "x"]) == 0
     out = capsys.readouterr().out

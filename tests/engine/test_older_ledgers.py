@@ -76,12 +76,17 @@ def test_are_brought_up_to_date_in_every_table_and_index(aged, tmp_path_factory)
     assert schema(out) == schema(fresh)
 
 
+def default(text):
+    """A column's default; 1 and 1.0 are the same, as are none and NULL."""
+    return None if text in (None, "NULL") else float(text)
+
+
 def schema(out):
     """What the ledger's tables have: columns with their defaults, indexes, the version."""
     with closing(sqlite3.connect(out / "study.db")) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         columns = {
-            table: {row[1:4] for row in connection.execute(f"PRAGMA table_info({table})")}
+            table: {(*row[1:4], default(row[4])) for row in connection.execute(f"PRAGMA table_info({table})")}
             for table in ("study", "trials", "updates")
         }
         indexes = {

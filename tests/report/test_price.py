@@ -79,7 +79,7 @@ def test_without_a_confirmation_there_is_no_price(tmp_path):
     record_study(tmp_path, [Run(reward=0.5), Run(reward=0.6)])
     record = read_record(tmp_path)
     assert price(record, costs(record), progress(record)) is None
-    assert "nothing is confirmed with seeds like the search" in page(record)
+    assert "nothing is compared yet, nor confirmed on seeds like the search" in page(record)
 
 
 def test_the_confirmation_of_a_search_on_one_seed_shows_no_gain(tmp_path):

@@ -81,7 +81,8 @@ def legend(facts: Mapping[str, Any]) -> str:
     noise, plan, none = facts["noise"], facts["plan"], facts["none"]
     top, seeds, most = plan["confirm"]["top"], plan["confirm"]["seeds"], plan["trials"][-1]
     one_seed = (
-        f"All trials of a search have the same seed, which leaves a deviation of {noise['own']:.4f}. "
+        "All trials of a search have the same seed, which leaves "
+        f"{noise['own']:.4f} of it among good policies. "
         if plan["common_seed"]
         else ""
     )

@@ -10,7 +10,7 @@ from scipy.special import chdtri
 from autodropout.benchmark.released import Released
 from autodropout.errors import DataError
 from autodropout.policy import Policy
-from autodropout.significance import checked_fraction, seed_residual
+from autodropout.significance import checked_fraction, seed_residual, shared_seeds
 
 Floats = NDArray[np.float64]
 
@@ -146,6 +146,7 @@ def own_noise_of(trials: Sequence[Released], *, confidence: float = 0.95) -> Own
     Returns:
         The noise; None if no study confirmed two policies on the same two seeds.
     """
+    checked_fraction("confidence", confidence)
     tables = _tables(trials)
     if not tables:
         return None
@@ -190,11 +191,8 @@ def _tables(trials: Sequence[Released]) -> list[Floats]:
             rewards[trial.seed] = trial.result.reward
     tables = []
     for policies in studies.values():
-        seeds = sorted({seed for rewards in policies.values() for seed in rewards})
-        rows = [
-            [rewards[seed] for seed in seeds] for rewards in policies.values() if len(rewards) == len(seeds)
-        ]
-        if len(rows) > 1 and len(seeds) > 1:
+        rows = shared_seeds(policies)
+        if len(rows) > 1 and len(rows[0]) > 1:
             tables.append(np.array(rows))
     return tables
 

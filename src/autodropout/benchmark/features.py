@@ -116,9 +116,9 @@ class Features:
 
 
 def _check_length(policy: Sequence[int], space: Space) -> None:
-    number = len(policy) if isinstance(policy, Sequence) else None
-    if number != len(space):
-        found = f"{policy!r}" if number is None else f"{number} tokens"
+    several = hasattr(policy, "__len__")
+    if not several or len(policy) != len(space):
+        found = f"{len(policy)} tokens" if several else f"{policy!r}"
         raise SpaceError(
             f"a policy is given as {found}; expected {len(space)}, one per decision of the space: name the "
             "space that the tokens are of, and give a list of policies"

@@ -142,9 +142,8 @@ class TpeSearcher:
         # A study remembers the trials that a sampler has seen, also when more have been added since.
         study = self._optuna.load_study(study_name=self.name, storage=self._storage)
         sampler = self._sampler(seed % _SEEDS)
-        first = study.get_trials(deepcopy=False)[
-            0
-        ]  # any will do; a copy of all would cost ten times the rest
+        # Any trial will do for a place; a copy of all of them would cost ten times the rest.
+        first = study.get_trials(deepcopy=False)[0]
         params = sampler.sample_relative(study, first, self._distributions)
         raw = [int(params.get(_word(place), 0)) for place in range(len(self._space))]
         return tuple(token if alive else PAD for token, alive in zip(raw, self._space.live(raw), strict=True))

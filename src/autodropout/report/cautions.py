@@ -7,7 +7,7 @@ from statistics import fmean, median, stdev
 from autodropout.report.costs import Costs
 from autodropout.report.curves import Progress
 from autodropout.report.record import Record
-from autodropout.significance import seed_residual
+from autodropout.significance import seed_residual, shared_seeds
 
 _LOW_SHARE = 0.5  # of M, for the effective sample size
 _SHORT_SHARE = 0.75  # of the usual duration, for the trials that were learned from first
@@ -39,9 +39,12 @@ def seed_noise(record: Record) -> tuple[float, float] | None:
     The first is without what a seed does to all of them alike, since they share their seeds; the second is
     that of their means. Policies that lack a seed are left out. None with fewer than two policies or seeds.
     """
-    most = max((len(confirmed.rewards) for confirmed in record.confirmed), default=0)
-    table = [confirmed.rewards for confirmed in record.confirmed if len(confirmed.rewards) == most]
-    if len(table) < 2 or most < 2:
+    rewards: dict[str, dict[int, float]] = {}
+    for trial in record.trials:
+        if trial.kind == "confirm" and trial.reward is not None:
+            rewards.setdefault(trial.policy.key, {})[trial.seed] = trial.reward
+    table = shared_seeds(rewards)
+    if len(table) < 2 or len(table[0]) < 2:
         return None
     squares, degrees = seed_residual(table)
     return math.sqrt(squares / degrees), stdev(map(fmean, table))

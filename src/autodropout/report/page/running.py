@@ -56,7 +56,9 @@ def costs_section(costs: Costs, price: Price | None) -> Markup:
 def price_facts(price: Price | None) -> list[tuple[str, str]]:
     """Return the gain and what one percent of it has cost, as names and values."""
     if price is None:
-        return [("price of 1%", "not known: nothing is confirmed with seeds like the search's, or compared")]
+        return [
+            ("price of 1%", "not known: nothing is compared yet, nor confirmed on seeds like the search's")
+        ]
     interval = "" if price.low is None else f" (95% interval {price.low:+.2g} to {price.high:+.2g})"
     return [
         ("gain", f"{price.gain:+.3g}%{interval} in {price.figure}, over {price.over}"),
