@@ -91,7 +91,7 @@ def test_the_documentation_shows_what_was_confirmed_on_ptb_small():
     page = (ROOT / "docs/results.md").read_text(encoding="utf8")
     page = page[page.index("## ptb-small") : page.index("## digits")]
     arms = found["comparison"]["arms"]
-    assert len(arms) == 15
+    assert len(arms) == 21
     assert {arm["runs"] for arm in arms} == {10}
     assert [arm["name"] for arm in arms if f"{arm['mean']:.2f}" not in page] == []
 
