@@ -5,7 +5,7 @@
 Each arm draws a policy by the seed, from a space that differs from the standard one in one respect, and
 trains it with that seed; the standard space under its starting bias is what the others are measured against,
 paired by seed, on validation accuracy, which is what a search sees. Writes results/digits/space.json and
-space.md. About 580 trainings of two seconds of one core; it may be stopped at any moment, and the same
+space.md. About 290 trainings of two seconds of one core; it may be stopped at any moment, and the same
 command goes on.
 """
 
@@ -70,7 +70,7 @@ def run(
     out: Path,
     *,
     task: Digits | None = None,
-    seeds: int = 64,
+    seeds: int = 32,
     workers: int = 2,
     executor: ExecutorName = "local",
 ) -> Comparison:
@@ -102,7 +102,7 @@ def run(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=64, help="policies of each arm")
+    parser.add_argument("--seeds", type=int, default=32, help="policies of each arm")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--out", type=Path, default=OUT, help="directory of the comparison")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the figures")
