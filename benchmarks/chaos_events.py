@@ -58,7 +58,7 @@ class Victim:
         self.exits: dict[str, int] = {}
         self._process: BaseProcess | None = None
         self._code: int | None = None
-        self._told = 0
+        self._told, self._interrupted = 0, False
 
     @property
     def alive(self) -> bool:
@@ -74,7 +74,7 @@ class Victim:
 
     def begin(self) -> None:
         """Start a driver on the ledger."""
-        self._told = told(self.config.folder)
+        self._told, self._interrupted = told(self.config.folder), False
         self._process = self._start(drive, self.config)
 
     def await_progress(self) -> None:
@@ -98,15 +98,25 @@ class Victim:
             self._process.join(PATIENCE)
             self._code = self._process.exitcode
             assert self._code is not None, f"the driver has not ended after {PATIENCE} s"
-            name = _EXITS.get(self._code) or (_RAY if self._dies_with_ray() else None)
+            name = _EXITS.get(self._code) or self._other_end()
             assert name is not None, f"the driver ended with {self._code}; {errors(self.config)[-1:]}"
             self.exits[name] = self.exits.get(name, 0) + 1
             self._process = None
         return self._code
 
-    def _dies_with_ray(self) -> bool:
-        """Whether Ray's library ended the driver, as it does when it cannot log, or meets a dead node."""
-        return self.config.executor == "ray" and self._code == 1
+    def _other_end(self) -> str | None:
+        """Return what exit code 1 stands for; None for nothing that is foreseen.
+
+        Ray's library ends the driver so when it cannot log, or meets a dead node; and Python does when it is
+        interrupted before the driver has begun to listen.
+        """
+        if self._code != 1:
+            return None
+        if self.config.executor == "ray":
+            return _RAY
+        return (
+            _EXITS[-signal.SIGTERM] if self._interrupted and told(self.config.folder) == self._told else None
+        )
 
     def abandon(self) -> None:
         """Kill the driver, if one runs."""
@@ -187,6 +197,7 @@ class Victim:
         return True
 
     def _signal(self, number: signal.Signals) -> bool:
+        self._interrupted = number == signal.SIGINT
         os.kill(self.pid, number)
         self.end()
         return True
