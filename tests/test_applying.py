@@ -327,10 +327,26 @@ def test_compiled_whole_and_once_over_a_schedule(seed):
 def test_a_compiled_resnet(resnet):
     torch.compiler.reset()
     model, x = copy.deepcopy(resnet), images(channels=3, side=32)
+    applied = apply(model, RESNET_POLICY, seed=3)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    compiled(x).sum().backward()
+    applied.step = 7
+    dropped = compiled(x)
+    applied.step = 7
+    assert torch.equal(dropped, model(x))
+    assert applied.silent_sites() == ()
+
+
+@pytest.mark.slow
+def test_a_compiled_resnet_draws_from_the_default_generator(resnet):
+    """Its draws repeat; they are not those of the model as it is, which draws fewer numbers."""
+    torch.compiler.reset()
+    model, x = copy.deepcopy(resnet), images(channels=3, side=32)
     applied = apply(model, RESNET_POLICY)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     compiled(x).sum().backward()
-    assert torch.equal(seeded_call(compiled, x), seeded_call(model, x))
+    assert torch.equal(seeded_call(compiled, x), seeded_call(compiled, x))
+    assert not torch.equal(seeded_call(compiled, x), seeded_call(compiled, x, seed=1))
     assert applied.silent_sites() == ()
 
 
