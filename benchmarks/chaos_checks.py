@@ -46,13 +46,14 @@ class Known:
         trials = {trial.id: trial for trial in study.trials}
         for number, (end, runs) in self.ended.items():
             assert _end(trials[number]) == end, f"trial {number} ended as {end}, now {_end(trials[number])}"
-            assert begun[trials[number].seed] == runs, f"trial {number} ran again after it had been recorded"
+            again = begun[_evaluation(trials[number])] != runs
+            assert not again, f"trial {number} ran again after it had been recorded"
         taught = tuple(update.trials for update in study.updates)
         assert taught[: len(self.taught)] == self.taught, "an update was lost or changed"
         check_taught_once(study)
         # Three that raised in a row are run again when the search is resumed: they have not ended for good.
         final = [t for t in trials.values() if t.state in ENDED and not _to_be_forgiven(t)]
-        self.ended = {trial.id: (_end(trial), begun[trial.seed]) for trial in final}
+        self.ended = {trial.id: (_end(trial), begun[_evaluation(trial)]) for trial in final}
         self.taught = taught
 
 
@@ -93,9 +94,12 @@ def check_end(config: Config) -> tuple[dict[str, int], dict[str, Any]]:
     return dict(misbehaved), _account(config, study, search)
 
 
-def starts(folder: Path) -> Counter[int]:
-    """Return how often each seed's evaluation began, as the witness saw it."""
-    return Counter(line["seed"] for line in witnessed(folder) if line["what"] == "start")
+def starts(folder: Path) -> Counter[tuple[int, str]]:
+    """Return how often each evaluation began, by seed and policy's key, as the witness saw it.
+
+    Confirmations of several policies have the same seeds.
+    """
+    return Counter((line["seed"], line["policy"]) for line in witnessed(folder) if line["what"] == "start")
 
 
 def _check_counts(config: Config, study: Study, search: list[Trial]) -> None:
@@ -160,6 +164,10 @@ def _fate(trial: Trial) -> str:
     if trial.reward is None:
         return "lost"
     return "timeout" if "time limit" in error else "raised"
+
+
+def _evaluation(trial: Trial) -> tuple[int, str]:
+    return trial.seed, trial.policy.key
 
 
 def _to_be_forgiven(trial: Trial) -> bool:

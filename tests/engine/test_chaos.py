@@ -36,7 +36,9 @@ def test_a_tormented_search_loses_and_invents_nothing(memory_path, kills):
     }
     assert len(found["misbehaved"]) >= 15
     assert found["came_out"]["updates"] >= 8
-    assert found["came_out"]["best_confirmed"] == 2
+    assert found["came_out"]["best_confirmed"] >= 2, (
+        "more if the search came to its end before all was thrown"
+    )
     assert "price of 1%" in page(read_record(config.out)), "whatever the clock said, the report can be made"
 
 
