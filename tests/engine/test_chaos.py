@@ -12,7 +12,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import chaos_table
-from autodropout.policy import Policy
+from autodropout.engine.study import Study
 from autodropout.report.html import page
 from autodropout.report.record import read_record
 from chaos import KILLS, forked, ray_cluster, spawned, torment
@@ -128,7 +128,8 @@ def test_a_recorded_trial_that_runs_again_is_noticed(ended, altered):
     config = altered()
     (first, *_) = witnessed(config.folder)
     trials = Trials(folder=config.folder, kinds={}, seconds=0.0)
-    assert trials(Policy({}), first["seed"]) == worth(first["seed"])
+    policy = next(t.policy for t in Study(config.out).trials if t.policy.key == first["policy"])
+    assert trials(policy, first["seed"]) == worth(first["seed"])
     with pytest.raises(AssertionError, match="ran again after it had been recorded"):
         known.check(config)
 
