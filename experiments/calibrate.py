@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from autodropout.atomic import write_text
-from autodropout.benchmark.account import document
+from autodropout.benchmark.account import ALIKE, check_alike, document
 from autodropout.benchmark.landscapes import Benchmark, load
 from autodropout.benchmark.plan import Plan
 from autodropout.benchmark.racing import race
@@ -145,13 +145,7 @@ def _kept(file: Path, benchmark: Benchmark, plan: Plan) -> list[Mapping[str, Any
     if not file.is_file():
         return []
     facts = json.loads(file.read_text(encoding="utf8"))
-    fresh = document(benchmark, plan, (), seconds=0.0)
-    for name in ("schema", "landscape_trials", "space", "regressor", "noise", "plan"):
-        if facts[name] != json.loads(json.dumps(fresh[name])):
-            raise UsageError(
-                f"{file} was made with {name} {facts[name]!r}, not {fresh[name]!r}; "
-                "move it away to begin anew"
-            )
+    check_alike(file, facts, document(benchmark, plan, (), seconds=0.0), ALIKE)
     return list(facts["searchers"])
 
 

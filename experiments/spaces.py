@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from autodropout.atomic import write_text
-from autodropout.benchmark.account import document
+from autodropout.benchmark.account import ALIKE, check_alike, document
 from autodropout.benchmark.landscapes import Benchmark, load
 from autodropout.benchmark.plan import Plan
 from autodropout.benchmark.racing import Races, race
@@ -161,16 +161,10 @@ def _kept(file: Path, benchmark: Benchmark, plan: Plan) -> tuple[Mapping[str, An
     for name in ("seconds", "searchers"):
         del shared[name]
     shared["searchers"] = [asdict(variant) for variant in plan.variants]
-    shared = json.loads(json.dumps(shared))
     if not file.is_file():
         return shared, []
     facts = json.loads(file.read_text(encoding="utf8"))
-    for name in ("schema", "landscape_trials", "space", "regressor", "noise", "plan", "searchers"):
-        if facts[name] != shared[name]:
-            raise UsageError(
-                f"{file} was made with {name} {facts[name]!r}, not {shared[name]!r}; "
-                "move it away to begin anew"
-            )
+    check_alike(file, facts, shared, (*ALIKE, "searchers"))
     rows = facts.pop("spaces")
     return facts, list(rows)
 

@@ -1,16 +1,22 @@
 """A comparison of searchers as a document: JSON for machines, Markdown for people."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from autodropout.benchmark.landscapes import Benchmark
 from autodropout.benchmark.plan import Plan
 from autodropout.benchmark.standings import Row, Standing, to_plain
 from autodropout.engine.provenance import command, machine, versions
+from autodropout.errors import UsageError
 from autodropout.space import Space
 
 SCHEMA = 1
+
+ALIKE = ("schema", "landscape_trials", "space", "regressor", "noise", "plan")
+"""Fields of a document that must be equal for its rows to stand beside others."""
 
 
 def document(
@@ -49,6 +55,27 @@ def document(
         "seconds": round(seconds, 1),
         "searchers": to_plain(rows),
     }
+
+
+def check_alike(file: Path, there: Mapping[str, Any], here: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse to go on with a file of figures that were made in another way.
+
+    Args:
+        file: The file.
+        there: What it says.
+        here: What it would say now.
+        names: What must be equal in both.
+
+    Raises:
+        UsageError: Something differs.
+    """
+    fresh = json.loads(json.dumps(here))
+    for name in names:
+        if there[name] != fresh[name]:
+            raise UsageError(
+                f"{file} was made with {name} {there[name]!r}, not {fresh[name]!r}; "
+                "move it away to begin anew"
+            )
 
 
 def cells(rows: Sequence[Row]) -> list[list[str]]:
