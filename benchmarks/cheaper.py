@@ -143,13 +143,7 @@ class Way:
 
     def trials(self, trainings: float) -> int:
         """Return how many policies may be proposed for so many full trainings."""
-        if self.halving is None:
-            return round(trainings)
-        few, many = 1, round(trainings) * 9
-        while few < many:
-            middle = (few + many + 1) // 2
-            few, many = (middle, many) if self.halving.trainings(middle) <= trainings else (few, middle - 1)
-        return few
+        return round(trainings) if self.halving is None else self.halving.proposals(trainings)
 
 
 ASHA, FAIR = Halving(spared=0.0), Halving()

@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from comparing import Answer, answers, table
+from repeated import side, side_by_side
 
 from autodropout.atomic import write_text
 from autodropout.comparison import Comparison, compare
@@ -31,7 +31,6 @@ from autodropout.engine.provenance import command, machine, versions
 from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.policy import Policy
-from autodropout.significance import paired_difference
 from autodropout.tasks.base import Baseline, figure_of
 from autodropout.tasks.text.small import PtbSmall, PydocLm
 
@@ -158,7 +157,7 @@ def run(
         how: How to run.
 
     Returns:
-        The comparison, the tuned baselines, and the searchers as ``searchers`` returns them.
+        The comparison, the tuned baselines, and the searchers as ``side_by_side`` returns them.
 
     Raises:
         KeyboardInterrupt: Somebody asked it to stop.
@@ -185,34 +184,7 @@ def run(
         floor=figure.floor,
         task=task.key,
     )
-    return comparison, best, searchers(_finished(comparison))
-
-
-def searchers(comparison: Comparison) -> Mapping[str, Any]:
-    """Set the searchers side by side: mean over all repeats, and the difference to random search.
-
-    Two kinds of difference are told apart: paired by seed, which says how the policies at hand differ, and
-    paired by repeat, which says how searches differ and has three pairs only.
-
-    Args:
-        comparison: Arms named searcher-repeat, all with a figure on every seed.
-    """
-    values: dict[str, list[tuple[float, ...]]] = {}
-    for name, runs in comparison.values.items():
-        searcher = name.rpartition("-")[0]
-        if searcher in SEARCHERS:
-            values.setdefault(searcher, []).append(tuple(v for v in runs if v is not None))
-    facts: dict[str, Any] = {}
-    for searcher, repeats in values.items():
-        means = [fmean(runs) for runs in repeats]
-        facts[searcher] = {"mean": fmean(means), "repeats": means}
-        if searcher != "random" and len(repeats) == len(values.get("random", ())):
-            random = values["random"]
-            facts[searcher] |= {
-                "by_seed": asdict(paired_difference(_over_repeats(repeats), _over_repeats(random))),
-                "by_repeat": asdict(paired_difference(means, [fmean(runs) for runs in random])),
-            }
-    return facts
+    return comparison, best, side_by_side(_finished(comparison), SEARCHERS, "random")
 
 
 def beside(comparison: Comparison, best: Sequence[Tuned]) -> list[Answer]:
@@ -228,10 +200,6 @@ def beside(comparison: Comparison, best: Sequence[Tuned]) -> list[Answer]:
 
 def _arm(one: Tuned) -> str:
     return f"{one.sweep.baseline} {one.strength:g}"
-
-
-def _over_repeats(repeats: Sequence[Sequence[float]]) -> list[float]:
-    return [fmean(on_one_seed) for on_one_seed in zip(*repeats, strict=True)]
 
 
 def written(
@@ -264,7 +232,7 @@ def written(
         "",
         "| searcher | mean | each search | against random, over seeds | over repeats |",
         "|---|---:|---|---|---|",
-        *(_side(name, facts) for name, facts in sides.items()),
+        *(side(name, facts) for name, facts in sides.items()),
         "",
         "## Beside the tuned methods",
         "",
@@ -274,20 +242,6 @@ def written(
         *(f"- {one}." for one in best),
     ]
     return json.dumps(document, indent=1, allow_nan=False) + "\n", "\n".join(lines) + "\n"
-
-
-def _side(name: str, facts: Mapping[str, Any]) -> str:
-    cells = [name, f"{facts['mean']:.2f}", ", ".join(f"{mean:.2f}" for mean in facts["repeats"])]
-    for word in ("by_seed", "by_repeat"):
-        cells.append(_interval(facts[word]) if word in facts else "")
-    return f"| {' | '.join(cells)} |"
-
-
-def _interval(paired: Mapping[str, Any]) -> str:
-    if paired["p"] is None:
-        return f"{paired['difference']:+.2f}"
-    ends = f"{paired['low']:+.2f} to {paired['high']:+.2f}"
-    return f"{paired['difference']:+.2f} ({ends}, p = {paired['p']:.2g})"
 
 
 def _check_finished(study: Study) -> None:

@@ -32,6 +32,7 @@ def loaded(name):
 
 
 loaded("comparing")
+repeated = loaded("repeated")
 confirmed, landscape = loaded("confirmed"), loaded("landscape")
 INLINE = confirmed.How(seeds=2, executor="inline")
 
@@ -105,7 +106,7 @@ def test_searchers_are_compared_over_seeds_and_over_repeats():
             "reinforce-2": (5.0, 6.0),
         }
 
-    sides = confirmed.searchers(Found)
+    sides = repeated.side_by_side(Found, ("random", "reinforce"), "random")
     assert sides["random"] == {"mean": 6.5, "repeats": [6.0, 7.0]}
     assert sides["reinforce"]["repeats"] == [5.0, 5.5]
     by_seed, by_repeat = sides["reinforce"]["by_seed"], sides["reinforce"]["by_repeat"]

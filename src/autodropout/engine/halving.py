@@ -76,6 +76,18 @@ class Halving:
         others = sum(self.share**rung * budget for rung, budget in enumerate(self.budgets))
         return startup * sum(self.budgets) + (trials - startup) * others
 
+    def proposals(self, trainings: float) -> int:
+        """Return how many policies may be proposed for so many full trainings; the other way round.
+
+        Args:
+            trainings: Full trainings that may be spent, from 1 on; for less it returns 1 all the same.
+        """
+        few, many = 1, max(1, round(trainings / self.budgets[0]))
+        while few < many:
+            middle = (few + many + 1) // 2
+            few, many = (middle, many) if self.trainings(middle) <= trainings else (few, middle - 1)
+        return few
+
     def to_plain(self) -> dict[str, Any]:
         """Return what the ledger keeps: plain JSON values."""
         return asdict(self)

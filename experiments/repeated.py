@@ -1,0 +1,58 @@
+"""Searches that were repeated, side by side: how their policies differ, and how the searches do.
+
+Two kinds of difference are told apart. Paired by seed, it says how the policies at hand differ; paired by
+repeat, how searches differ, and there are as many pairs as searches of each kind.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any
+
+from autodropout.comparison import Comparison
+from autodropout.significance import paired_difference
+
+
+def side_by_side(comparison: Comparison, kinds: Collection[str], against: str) -> dict[str, Any]:
+    """Return the mean of each kind of search over all repeats, and its difference to one kind.
+
+    Args:
+        comparison: Arms named kind-repeat, all with a figure on every seed.
+        kinds: Which ones; those that have no arm are left out.
+        against: The kind that the others are measured against.
+    """
+    values: dict[str, list[tuple[float, ...]]] = {}
+    for name, runs in comparison.values.items():
+        kind = name.rpartition("-")[0]
+        if kind in kinds:
+            values.setdefault(kind, []).append(tuple(v for v in runs if v is not None))
+    facts: dict[str, Any] = {}
+    for kind, repeats in values.items():
+        means = [fmean(runs) for runs in repeats]
+        facts[kind] = {"mean": fmean(means), "repeats": means}
+        if kind != against and len(repeats) == len(values.get(against, ())):
+            others = values[against]
+            facts[kind] |= {
+                "by_seed": asdict(paired_difference(_over_repeats(repeats), _over_repeats(others))),
+                "by_repeat": asdict(paired_difference(means, [fmean(runs) for runs in others])),
+            }
+    return facts
+
+
+def side(name: str, facts: Mapping[str, Any]) -> str:
+    """Return a row of a table in Markdown: the mean, each search, both differences."""
+    cells = [name, f"{facts['mean']:.2f}", ", ".join(f"{mean:.2f}" for mean in facts["repeats"])]
+    for word in ("by_seed", "by_repeat"):
+        cells.append(_interval(facts[word]) if word in facts else "")
+    return f"| {' | '.join(cells)} |"
+
+
+def _over_repeats(repeats: Sequence[Sequence[float]]) -> list[float]:
+    return [fmean(on_one_seed) for on_one_seed in zip(*repeats, strict=True)]
+
+
+def _interval(paired: Mapping[str, Any]) -> str:
+    if paired["p"] is None:
+        return f"{paired['difference']:+.2f}"
+    ends = f"{paired['low']:+.2f} to {paired['high']:+.2f}"
+    return f"{paired['difference']:+.2f} ({ends}, p = {paired['p']:.2g})"
