@@ -3,20 +3,21 @@
     AUTODROPOUT_DATA=... python experiments/early.py
 
 The first 64 policies of the landscape's part "random-biased", whose full rewards are known, are trained on
-two fresh seeds with each of the lower budgets of halving. Writes results/TASK/early.json: for each budget the
-correlation of its rewards with full ones as they are, and without the noise of either, with 95% intervals
-(bootstrap over policies). It costs as much as 57 full trainings; it may be stopped at any moment, and the
-same command goes on.
+two fresh seeds with each of the lower budgets of halving, shortened in three ways: fewer steps; fewer steps
+on as much less text, so that every word is seen as often; as many steps of smaller batches on less text.
+Writes results/TASK/early.json: for each way and budget the correlation of its rewards with full ones as they
+are, and without the noise of either, with 95% intervals (bootstrap over policies). It costs as much as 171
+full trainings; it may be stopped at any moment, and the same command goes on.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from landscape import Listed, wide
@@ -37,6 +38,7 @@ OUT = Path("runs/early")
 TASKS = {task.name: task for task in (PtbSmall(), PydocLm())}
 SOURCE, CONFIRMED = "random-biased", "random-1"
 NUMBER, SEEDS = 64, 2
+Way = Literal["steps", "steps and text", "batches and text"]
 _RESAMPLES = 2000
 Floats = NDArray[np.float64]
 
@@ -46,6 +48,7 @@ class Foretold:
     """What a budget's rewards say of full ones.
 
     Attributes:
+        way: What was shortened.
         budget: Fraction of a full training.
         raw: Correlation of the mean over its seeds with one full reward.
         true: The same without the noise of either.
@@ -53,6 +56,7 @@ class Foretold:
         high: Upper end.
     """
 
+    way: Way
     budget: float
     raw: float
     true: float
@@ -75,12 +79,24 @@ class How:
     executor: ExecutorName = "local"
 
 
-def foretold(budget: float, short: Floats, full: Floats, noise: float) -> Foretold:
+def shorter(task: PtbSmall | PydocLm, way: Way, budget: float) -> PtbSmall | PydocLm:
+    """Return the task at a fraction of the compute, for steps or tokens in (0, 1]."""
+    if way == "steps":
+        return task.shortened(budget)
+    recipe = task.recipe
+    less = replace(recipe, size=replace(recipe.size, train=round(recipe.size.train * budget)))
+    if way == "steps and text":
+        return replace(task, recipe=less.shortened(budget))
+    return replace(task, recipe=replace(less, batch_size=max(1, round(recipe.batch_size * budget))))
+
+
+def foretold(way: Way, budget: float, short: Floats, full: Floats, noise: float) -> Foretold:
     """Return what short rewards say of full ones.
 
     true = raw / sqrt(reliability of the short mean * reliability of a full reward)         (Spearman 1904)
 
     Args:
+        way: What was shortened.
         budget: Fraction of a full training.
         short: Rewards, (policies, seeds), at least two seeds.
         full: Rewards, (policies,).
@@ -92,6 +108,7 @@ def foretold(budget: float, short: Floats, full: Floats, noise: float) -> Foreto
         resampled = [_true(short[places], full[places], noise) for places in drawn]
     low, high = np.nanquantile(resampled, (0.025, 0.975))
     return Foretold(
+        way=way,
         budget=budget,
         raw=_raw(short, full),
         true=_true(short, full, noise),
@@ -119,22 +136,22 @@ def run(task: PtbSmall | PydocLm, studies: Path, out: Path, how: How) -> tuple[l
     rewards = np.array([_reward(trial) for trial in full])
     listed = Listed(name="early", listed=tuple(trial.tokens for trial in full) * SEEDS)
     found = []
-    for budget in Halving().budgets[:-1]:
+    for way, budget in product(get_args(Way), Halving().budgets[:-1]):
         study = search(
-            partial(task.evaluate, budget=budget),
+            shorter(task, way, budget).evaluate,
             wide(task),
             trials=listed.batch,
             searcher=listed,
             workers=how.workers,
             executor=how.executor,
-            out=out / f"{budget:.3f}",
+            out=out / f"{way.replace(' ', '-')}-{budget:.3f}",
             floor=task.floor,
             confirm=Confirmation(top=0),
-            task=f"{task.key}, {budget:.3f} of a training",
+            task=f"{task.key}, {budget:.3f} of its {way}",
         )
         by_number = sorted(study.trials, key=lambda trial: trial.id)
         short = np.array([_reward(trial) for trial in by_number]).reshape(SEEDS, -1).T
-        found.append(foretold(budget, short, rewards, noise))
+        found.append(foretold(way, budget, short, rewards, noise))
     return found, noise
 
 
@@ -202,4 +219,4 @@ if __name__ == "__main__":
     facts = document(task, found, noise, how)
     (results / "early.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf8")
     for f in found:
-        print(f"{f.budget:.3f} of a training: {f.true:.2f} ({f.low:.2f} to {f.high:.2f}), raw {f.raw:.2f}")
+        print(f"{f.budget:.3f} of the {f.way}: {f.true:.2f} ({f.low:.2f} to {f.high:.2f}), raw {f.raw:.2f}")

@@ -15,7 +15,7 @@ from autodropout.errors import UsageError
 from autodropout.tasks.text.small import PydocLm
 
 ROOT = Path(__file__).parents[1]
-SIZE = CorpusSize(vocabulary=50, train=800, validation=400, test=400)
+SIZE = CorpusSize(vocabulary=50, train=3200, validation=400, test=400)
 SHORT = PydocLm(recipe=replace(PydocLm().recipe, size=SIZE, steps=9, width=16, heads=2, measurements=1))
 
 
@@ -36,7 +36,7 @@ def test_the_noise_of_both_is_taken_out(early):
     misled = 0.6 * worth + 0.8 * rng.standard_normal(4000)
     short = misled[:, None] + 0.7 * rng.standard_normal((4000, 2))
     full = worth + 0.5 * rng.standard_normal(4000)
-    found = early.foretold(1 / 9, short, full, 0.5)
+    found = early.foretold("steps", 1 / 9, short, full, 0.5)
     assert found.true == pytest.approx(0.6, abs=0.03)
     assert found.raw < 0.5
     assert found.low < found.true < found.high
@@ -59,14 +59,26 @@ def test_it_trains_each_policy_twice_with_each_budget(early, tmp_path):
         )
     how = early.How(number=5, executor="inline")
     found, noise = early.run(SHORT, tmp_path, tmp_path / "early", how)
-    assert [one.budget for one in found] == pytest.approx([1 / 9, 1 / 3])
+    assert [one.budget for one in found] == pytest.approx([1 / 9, 1 / 3] * 3)
+    assert [one.way for one in found][::2] == ["steps", "steps and text", "batches and text"]
     assert all(-1.0 <= one.low <= one.high <= 1.0 for one in found)
     assert noise > 0.0
     facts = early.document(SHORT, found, noise, how)
     assert facts["policies"] == 5
-    for budget in ("0.111", "0.333"):
-        study = early.Study.open(tmp_path / "early" / budget)
+    for name in ("steps-0.111", "steps-0.333", "steps-and-text-0.333", "batches-and-text-0.111"):
+        study = early.Study.open(tmp_path / "early" / name)
         assert len(study.trials) == 10
         assert len({trial.seed for trial in study.trials}) == 10
     with pytest.raises(UsageError, match="has 6 rewards; expected 64"):
         early.run(SHORT, tmp_path, tmp_path / "early", early.How(executor="inline"))
+
+
+def test_each_way_saves_the_same_tokens(early):
+    whole = SHORT.recipe
+    few = early.shorter(SHORT, "steps", 1 / 3).recipe
+    assert (few.steps, few.batch_size, few.size) == (3, whole.batch_size, whole.size)
+    less = early.shorter(SHORT, "steps and text", 1 / 3).recipe
+    assert (less.steps, less.batch_size, less.size.train) == (3, whole.batch_size, 1067)
+    small = early.shorter(SHORT, "batches and text", 1 / 3).recipe
+    assert (small.steps, small.batch_size, small.size.train) == (9, 3, 1067)
+    assert small.size.vocabulary == less.size.vocabulary == whole.size.vocabulary
