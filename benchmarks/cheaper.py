@@ -1,7 +1,7 @@
 """Halving and warm starts against the plain search, at equal compute.
 
     python benchmarks/cheaper.py
-    python benchmarks/cheaper.py --landscape ptb-small --early 0.8
+    python benchmarks/cheaper.py --landscape ptb-small --early -0.30 -0.53
 
 Compute is counted in full trainings. A training is replaced by a landscape: one that was made up, in which
 values and pairs of values have random worths, or a released one (``autodropout.benchmark``). What a short
@@ -56,7 +56,7 @@ class Landscape:
         space: What is searched.
         worth: Reward of a full training without noise, in deviations of policies from the starting bias.
         lead: What short trainings show besides; independent of the worth, of mean 0 and deviation 1.
-        early: Correlation of a training on the lowest rung with the worth, both without noise.
+        early: Correlations of trainings on the lower rungs with the worth, both without noise.
         noise: Deviation of a reward from seed to seed.
     """
 
@@ -64,19 +64,30 @@ class Landscape:
     space: Space
     worth: Callable[[Policy], float]
     lead: Callable[[Policy], float]
-    early: float
+    early: tuple[float, float]
     noise: float
 
     def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
         """Return what a training would: with less budget lower, and misled."""
         luck = Random(derived_seed(seed, policy.key, repr(budget))).gauss(0.0, self.noise)
-        missing = math.log(1.0 / budget) / math.log(9.0)  # 1 on the lowest of three rungs, 0 in full
-        misled = missing * math.sqrt(1.0 / self.early**2 - 1.0)
-        reward = self.worth(policy) + misled * self.lead(policy) - 3.0 * missing + luck
+        rung = round(math.log(1.0 / budget) / math.log(3.0))  # 0 in full, 2 on the lowest of three
+        reward = self.worth(policy) + luck
+        if rung:
+            early = self.early[2 - rung]
+            misled = math.sqrt(1.0 / early**2 - 1.0) * self.lead(policy)
+            reward = math.copysign(1.0, early) * self.worth(policy) + misled - 1.5 * rung + luck
         return Result(reward=reward, seconds=budget)
 
 
-def made_up(seed: int, early: float, noise: float) -> Landscape:
+def rungs(early: Sequence[float]) -> tuple[float, float]:
+    """Return one correlation for each lower rung; of a single one, the second is half as misled."""
+    if len(early) == 1:
+        return early[0], 1.0 / math.sqrt(1.0 + (1.0 / early[0] ** 2 - 1.0) / 4.0)
+    lowest, next_one = early
+    return lowest, next_one
+
+
+def made_up(seed: int, early: tuple[float, float], noise: float) -> Landscape:
     """Return a landscape that was made up."""
     worth, lead = Synthetic(SPACE, seed), Synthetic(SPACE, seed + 1_000_000)
     return Landscape(
@@ -103,7 +114,7 @@ def related(landscape: Landscape, seed: int, correlation: float) -> Landscape:
     )
 
 
-def released(name: str, seed: int, early: float) -> Landscape:
+def released(name: str, seed: int, early: tuple[float, float]) -> Landscape:
     """Return a released landscape, in its own deviations; its noise is what was measured there."""
     bench = load(name)
     space, value = bench.space, bench.surrogate.value
@@ -250,21 +261,24 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, default=128, help="compute, in full trainings")
     parser.add_argument("--seeds", type=int, default=20, help="landscapes, or seeds on a released one")
     parser.add_argument("--first", type=int, default=100, help="number of the first landscape or seed")
-    parser.add_argument("--early", type=float, default=0.7, help="correlation on the lowest rung")
+    parser.add_argument("--early", type=float, nargs="+", default=[0.7], help="correlations on lower rungs")
     parser.add_argument("--noise", type=float, default=0.5, help="of the synthetic landscape, in deviations")
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS), help="plain is always there")
     parser.add_argument("--name", help="of the file of results; default: cheaper-LANDSCAPE")
     given = parser.parse_args()
+    if len(given.early) > 2 or not all(0.0 < abs(one) <= 1.0 for one in given.early):
+        parser.error("--early takes one or two correlations, not 0")
+    early = rungs(given.early)
 
     def make(seed: int) -> Landscape:
         if given.landscape == "synthetic":
-            return made_up(seed, given.early, given.noise)
-        return released(given.landscape, seed, given.early)
+            return made_up(seed, early, given.noise)
+        return released(given.landscape, seed, early)
 
     ways = list(dict.fromkeys(["plain", *given.ways]))
     settings = {
         "trainings": given.trainings,
-        "early": given.early,
+        "early": list(early),
         "confirmation": 32,
         "seeds": given.seeds,
         "first": given.first,
