@@ -221,6 +221,15 @@ def test_a_block_without_a_shortcut_is_refused_by_name():
     assert Applied.of(model) is None
 
 
+@pytest.mark.parametrize(("no_skip", "shortcut"), [(False, "0.shortcut"), (True, None)])
+def test_a_block_that_says_it_skips_nothing_is_believed(no_skip, shortcut):
+    """Its shortcut is a module all the same, which never runs."""
+    block = timm_block(
+        "xception_aligned", "PreXceptionModule", 8, 8, no_skip=no_skip, norm_layer=nn.BatchNorm2d
+    )
+    assert {site.shortcut for site in find_sites(nn.Sequential(block))} == {shortcut}
+
+
 def test_a_forward_of_ones_own_makes_a_block_unknown():
     class Inherits(torchvision.models.resnet.BasicBlock):
         pass

@@ -24,6 +24,7 @@ class Block:
             f(x) + x. ``"argument"``: the second argument of its forward pass, or else the input itself.
         branch: Name of the module f inside, if ``"sum"`` is not of the block but of f and its input.
         only_if: Attribute that says whether the block has a shortcut; None if it always has.
+        unless: Attribute that says that the block has none after all; None if the class has no such one.
         maps_last: Names of norms inside whose output is (N, H, W, C); not those that are another norm.
         consumers: Norm and the convolution that alone reads its output, behind the activation.
         between: Attributes that stand between those in some networks; these have no consumers then.
@@ -34,6 +35,7 @@ class Block:
     without: Literal["nothing", "tested", "sum", "argument"] = "nothing"
     branch: str = ""
     only_if: str | None = None
+    unless: str | None = None
     maps_last: tuple[str, ...] = ()
     consumers: tuple[tuple[str, str], ...] = ()
     between: tuple[str, ...] = ()
@@ -102,6 +104,8 @@ def _shortcut(module: nn.Module, block: Block) -> tuple[str | None, tuple[Openin
     """Return the name of the module on the shortcut and what makes it reachable."""
     attributes: Mapping[str, Any] = {**vars(module), **module._modules}
     if block.only_if is not None and not attributes.get(block.only_if):
+        return None, ()
+    if block.unless is not None and attributes.get(block.unless):
         return None, ()
     side = None if block.shortcut is None else attributes.get(block.shortcut)
     match block.without:

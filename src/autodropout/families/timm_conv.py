@@ -24,7 +24,6 @@ _SHORTCUT = (
     *_named("lowformer", ("ResidualBlock",)),
     *_named("maxxvit", ("MbConvBlock",)),
     *_named("vitamin", ("MbConvLNBlock",)),
-    *_named("xception_aligned", ("XceptionModule", "PreXceptionModule")),
 )
 _IDENTITY = (
     *_named("byobnet", ("RepVggBlock", "MobileOneBlock")),
@@ -87,6 +86,10 @@ sites_of = adapter(
         **dict.fromkeys(_ALWAYS_SUM, Block(without="sum")),
         **dict.fromkeys(
             _named("dla", ("DlaBasic", "DlaBottleneck", "DlaBottle2neck")), Block(without="argument")
+        ),
+        **dict.fromkeys(
+            _named("xception_aligned", ("XceptionModule", "PreXceptionModule")),
+            Block(shortcut="shortcut", unless="no_skip"),
         ),
         "timm.models.hgnet.HighPerfGpuBlock": Block(without="sum", only_if="residual"),
         "timm.models.repvit.RepViTBlock": Block(without="sum", branch="channel_mixer"),
