@@ -35,10 +35,11 @@ TARGET = "wikitext2-small"
 
 @pytest.fixture(autouse=True, scope="module")
 def loaded():
+    sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
     sys.modules["transfer"] = transfer  # a frozen dataclass with slots looks its module up
     SPEC.loader.exec_module(transfer)
     yield
-    del sys.modules["transfer"]
+    del sys.modules["transfer"], sys.path[0]
 
 
 def searched(out, seed, task="ptb-small", confirm=2):
@@ -128,7 +129,15 @@ def test_from_searches_to_figures_and_on_after_a_stop(tmp_path):
     found = document["comparison"]
     assert (found["figure"], found["higher_is_better"]) == ("perplexity", False)
     names = [row["name"].split()[0] for row in found["arms"]]
-    assert sorted(names) == ["dropout", "none", "policy", "variational-dropout", "variational-everywhere"]
+    assert sorted(names) == sorted(["policy", *transfer.TARGETS[TARGET]])
+    pairs = json.loads((target / "pairs.json").read_text())
+    beside = ["variational-dropout", "variational-everywhere", "none"]
+    assert [pair["against"].split()[0] for pair in pairs] == beside
+    values = {row["name"]: row["values"] for row in found["arms"]}
+    for pair in pairs:
+        apart = [a - b for a, b in zip(values["policy"], values[pair["against"]], strict=True)]
+        assert pair["paired"]["difference"] == pytest.approx(sum(apart) / 2)
+    assert "| policy | none | 2 |" in (target / "pairs.md").read_text()
     policy = Policy.load(results / "policy.json")
     assert policy == study.confirmed[0].policy == Policy.from_json(json.dumps(document["policy"]))
     source = json.loads((results / "source.json").read_text())
@@ -152,7 +161,7 @@ def test_translations_are_compared_by_bleu(tmp_path, monkeypatch):
     task = toy(tmp_path)
     small = replace(task, recipe=replace(task.recipe, steps=2, measurements=1, beams=1))
     monkeypatch.setattr(registry, "TASKS", MappingProxyType({task.name: small}))
-    monkeypatch.setitem(transfer.TARGETS, task.name, ("none", "dropout"))
+    monkeypatch.setitem(transfer.TARGETS, task.name, ("none", "dropout", "variational-everywhere"))
     study, results = searched(tmp_path / "a", 1), tmp_path / "results"
     how = transfer.How(targets=(task.name,), seeds=2, tune_trials=4, data=tmp_path)
 
@@ -162,5 +171,5 @@ def test_translations_are_compared_by_bleu(tmp_path, monkeypatch):
     assert transfer.run([study.out], how, tmp_path / "out", results, inline) == 0
     document = json.loads((results / task.name / "comparison.json").read_text())
     found = document["comparison"]
-    assert (found["figure"], found["higher_is_better"], len(found["arms"])) == ("bleu", True, 3)
+    assert (found["figure"], found["higher_is_better"], len(found["arms"])) == ("bleu", True, 4)
     assert task.signature in document["summary"]
