@@ -1,5 +1,9 @@
 """What a report says of a search with successive halving."""
 
+import re
+
+import pytest
+
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.halving import Halving
 from autodropout.engine.run import search
@@ -40,3 +44,25 @@ def test_short_trials_cost_and_do_not_compare(tmp_path):
     )
     table = trial_table(record)
     assert sorted(set(table["budget"])) == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("sign", "said"),
+    [
+        (1, r"correlate by 1\.00 with full ones of the same policy \(\d+ pairs\)\.$"),
+        (-1, "by -1.00 .* ends badly"),
+    ],
+)
+def test_it_says_what_short_trainings_foretold(tmp_path, sign, said):
+    search(
+        lambda policy, seed, budget: len(policy.sites) * (1 if budget == 1.0 else sign),
+        TokenSpace(sites=("query", "key", "ffn")),
+        trials=40,
+        executor="inline",
+        out=tmp_path,
+        confirm=Confirmation(top=0),
+        halving=Halving(factor=2, rungs=2),
+    )
+    record = read_record(tmp_path)
+    (found,) = [c for c in cautions(record, progress(record), costs(record)) if "Successive halving" in c]
+    assert re.search(said, found)

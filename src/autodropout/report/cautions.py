@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from statistics import fmean, median, stdev
+from statistics import StatisticsError, correlation, fmean, median, stdev
 
 from autodropout.report.costs import Costs
 from autodropout.report.curves import Progress
@@ -155,7 +155,32 @@ def _stopped(record: Record) -> str | None:
     return (
         f"Successive halving: {short} shorter trials came before or instead of the {len(record.search)} full "
         "trainings. Rewards, curves and effects are those of full trainings, which were chosen for their "
-        "early rewards; costs count all."
+        "early rewards; costs count all." + "".join(_foretold(record, budget) for budget in _lower(record))
+    )
+
+
+def _lower(record: Record) -> list[float]:
+    return sorted({trial.budget for trial in record.trials if trial.budget < 1.0})
+
+
+def _foretold(record: Record, budget: float) -> str:
+    """Say how the rewards of short trainings go with those of full ones of the same policy and seed."""
+    full = {(trial.policy.key, trial.seed): trial.result.reward for trial in record.search if trial.result}
+    pairs = [
+        (trial.result.reward, full[trial.policy.key, trial.seed])
+        for trial in record.trials
+        if trial.budget == budget and trial.result and (trial.policy.key, trial.seed) in full
+    ]
+    if len(pairs) < _LEAST_TRIALS:
+        return ""
+    try:
+        found = correlation(*zip(*pairs, strict=True))
+    except StatisticsError:  # all early rewards, or all full ones, are the same
+        return ""
+    advice = ": what starts well ends badly here, so search without halving" if found < 0.0 else ""
+    return (
+        f" Rewards after {budget:.3f} of a training correlate by {found:.2f} with full ones of the same "
+        f"policy ({len(pairs)} pairs){advice}."
     )
 
 
