@@ -3,7 +3,8 @@
     AUTODROPOUT_DATA=... python experiments/cheaper_searches.py
 
 Three searches of either kind over the landscape's space. Each may spend what a search of the landscape spent,
-128 full trainings and 32 to confirm. *halving* begins with short trainings and stops when 128 are spent;
+128 full trainings and 32 to confirm. *halving* begins with trainings of fewer steps on as much less text,
+which foretell more than fewer steps alone (experiments/early.py), and stops when 128 are spent;
 *warm* first draws 64 policies from the starting bias, then searches 64 more from what these have taught. What
 they and the landscape's searches found is trained on ten fresh seeds; what counts is the held-out perplexity.
 Writes cheaper.json and cheaper.md into results/TASK, the studies beside them. About 1,050 trainings of five
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from early import shorter
 from landscape import wide
 from repeated import side, side_by_side
 
@@ -33,6 +35,8 @@ from autodropout.engine.provenance import command, machine, versions
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
+from autodropout.policy import Policy
+from autodropout.result import Result
 from autodropout.tasks.base import figure_of
 from autodropout.tasks.text.small import PtbSmall, PydocLm
 
@@ -83,6 +87,17 @@ class Part:
     halving: Halving | None = None
     warm_start: Path | None = None
     confirms: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortened:
+    """What halving trains: fewer steps on as much less text."""
+
+    task: PtbSmall | PydocLm
+
+    def __call__(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
+        """Train one network."""
+        return shorter(self.task, "steps and text", budget).evaluate(policy, seed)
 
 
 def run(task: PtbSmall | PydocLm, folder: Path, how: How) -> list[Study]:
@@ -145,7 +160,7 @@ def _searched(task: PtbSmall | PydocLm, out: Path, part: Part, how: How) -> Stud
 
 def _gone_on(task: PtbSmall | PydocLm, out: Path, part: Part, how: How, on_event: Notify) -> Study:
     return search(
-        task.evaluate,
+        task.evaluate if part.halving is None else Shortened(task=task),
         wide(task),
         trials=part.trials,
         searcher=part.searcher,

@@ -3,11 +3,11 @@
     AUTODROPOUT_DATA=... python experiments/early.py
 
 The first 64 policies of the landscape's part "random-biased", whose full rewards are known, are trained on
-two fresh seeds with each of the lower budgets of halving, shortened in three ways: fewer steps; fewer steps
-on as much less text, so that every word is seen as often; as many steps of smaller batches on less text.
-Writes results/TASK/early.json: for each way and budget the correlation of its rewards with full ones as they
-are, and without the noise of either, with 95% intervals (bootstrap over policies). It costs as much as 171
-full trainings; it may be stopped at any moment, and the same command goes on.
+two fresh seeds with each of the lower budgets of halving, shortened in two ways: fewer steps; fewer steps on
+as much less text, so that every word is seen as often. Writes results/TASK/early.json: for each way and
+budget the correlation of its rewards with full ones as they are, and without the noise of either, with 95%
+intervals (bootstrap over policies). It costs as much as 114 full trainings; it may be stopped at any moment,
+and the same command goes on.
 """
 
 import argparse
@@ -38,7 +38,7 @@ OUT = Path("runs/early")
 TASKS = {task.name: task for task in (PtbSmall(), PydocLm())}
 SOURCE, CONFIRMED = "random-biased", "random-1"
 NUMBER, SEEDS = 64, 2
-Way = Literal["steps", "steps and text", "batches and text"]
+Way = Literal["steps", "steps and text"]
 _RESAMPLES = 2000
 Floats = NDArray[np.float64]
 
@@ -80,14 +80,12 @@ class How:
 
 
 def shorter(task: PtbSmall | PydocLm, way: Way, budget: float) -> PtbSmall | PydocLm:
-    """Return the task at a fraction of the compute, for steps or tokens in (0, 1]."""
+    """Return the task with a fraction of its steps, or of both, in (0, 1]."""
     if way == "steps":
         return task.shortened(budget)
-    recipe = task.recipe
-    less = replace(recipe, size=replace(recipe.size, train=round(recipe.size.train * budget)))
-    if way == "steps and text":
-        return replace(task, recipe=less.shortened(budget))
-    return replace(task, recipe=replace(less, batch_size=max(1, round(recipe.batch_size * budget))))
+    recipe = task.recipe.shortened(budget)
+    size = replace(recipe.size, train=round(recipe.size.train * budget))
+    return replace(task, recipe=replace(recipe, size=size))
 
 
 def foretold(way: Way, budget: float, short: Floats, full: Floats, noise: float) -> Foretold:

@@ -18,7 +18,7 @@ from autodropout.errors import UsageError
 from autodropout.tasks.text.small import PydocLm
 
 ROOT = Path(__file__).parents[1]
-SIZE = CorpusSize(vocabulary=50, train=800, validation=400, test=400)
+SIZE = CorpusSize(vocabulary=50, train=3200, validation=400, test=400)
 SHORT = PydocLm(recipe=replace(PydocLm().recipe, size=SIZE, steps=9, width=16, heads=2, measurements=1))
 
 

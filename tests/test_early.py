@@ -59,13 +59,13 @@ def test_it_trains_each_policy_twice_with_each_budget(early, tmp_path):
         )
     how = early.How(number=5, executor="inline")
     found, noise = early.run(SHORT, tmp_path, tmp_path / "early", how)
-    assert [one.budget for one in found] == pytest.approx([1 / 9, 1 / 3] * 3)
-    assert [one.way for one in found][::2] == ["steps", "steps and text", "batches and text"]
+    assert [one.budget for one in found] == pytest.approx([1 / 9, 1 / 3] * 2)
+    assert [one.way for one in found][::2] == ["steps", "steps and text"]
     assert all(-1.0 <= one.low <= one.high <= 1.0 for one in found)
     assert noise > 0.0
     facts = early.document(SHORT, found, noise, how)
     assert facts["policies"] == 5
-    for name in ("steps-0.111", "steps-0.333", "steps-and-text-0.333", "batches-and-text-0.111"):
+    for name in ("steps-0.111", "steps-0.333", "steps-and-text-0.111", "steps-and-text-0.333"):
         study = early.Study.open(tmp_path / "early" / name)
         assert len(study.trials) == 10
         assert len({trial.seed for trial in study.trials}) == 10
@@ -73,12 +73,10 @@ def test_it_trains_each_policy_twice_with_each_budget(early, tmp_path):
         early.run(SHORT, tmp_path, tmp_path / "early", early.How(executor="inline"))
 
 
-def test_each_way_saves_the_same_tokens(early):
+def test_text_is_cut_with_the_steps(early):
     whole = SHORT.recipe
     few = early.shorter(SHORT, "steps", 1 / 3).recipe
-    assert (few.steps, few.batch_size, few.size) == (3, whole.batch_size, whole.size)
+    assert (few.steps, few.size) == (3, whole.size)
     less = early.shorter(SHORT, "steps and text", 1 / 3).recipe
-    assert (less.steps, less.batch_size, less.size.train) == (3, whole.batch_size, 1067)
-    small = early.shorter(SHORT, "batches and text", 1 / 3).recipe
-    assert (small.steps, small.batch_size, small.size.train) == (9, 3, 1067)
-    assert small.size.vocabulary == less.size.vocabulary == whole.size.vocabulary
+    assert (less.steps, less.size.train) == (3, 1067)
+    assert replace(less.size, train=whole.size.train) == whole.size
