@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from early import shorter
 from landscape import wide
 from repeated import side, side_by_side
 
@@ -35,8 +34,6 @@ from autodropout.engine.provenance import command, machine, versions
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
-from autodropout.policy import Policy
-from autodropout.result import Result
 from autodropout.tasks.base import figure_of
 from autodropout.tasks.text.small import PtbSmall, PydocLm
 
@@ -87,17 +84,6 @@ class Part:
     halving: Halving | None = None
     warm_start: Path | None = None
     confirms: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shortened:
-    """What halving trains: fewer steps on as much less text."""
-
-    task: PtbSmall | PydocLm
-
-    def __call__(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
-        """Train one network."""
-        return shorter(self.task, "steps and text", budget).evaluate(policy, seed)
 
 
 def run(task: PtbSmall | PydocLm, folder: Path, how: How) -> list[Study]:
@@ -160,7 +146,7 @@ def _searched(task: PtbSmall | PydocLm, out: Path, part: Part, how: How) -> Stud
 
 def _gone_on(task: PtbSmall | PydocLm, out: Path, part: Part, how: How, on_event: Notify) -> Study:
     return search(
-        task.evaluate if part.halving is None else Shortened(task=task),
+        task.evaluate,
         wide(task),
         trials=part.trials,
         searcher=part.searcher,

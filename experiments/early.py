@@ -81,11 +81,12 @@ class How:
 
 def shorter(task: PtbSmall | PydocLm, way: Way, budget: float) -> PtbSmall | PydocLm:
     """Return the task with a fraction of its steps, or of both, in (0, 1]."""
-    if way == "steps":
-        return task.shortened(budget)
-    recipe = task.recipe.shortened(budget)
-    size = replace(recipe.size, train=round(recipe.size.train * budget))
-    return replace(task, recipe=replace(recipe, size=size))
+    short = task.shortened(budget)
+    return (
+        short
+        if way == "steps and text"
+        else replace(task, recipe=replace(task.recipe, steps=short.recipe.steps))
+    )
 
 
 def foretold(way: Way, budget: float, short: Floats, full: Floats, noise: float) -> Foretold:

@@ -82,7 +82,7 @@ MEMBERS = {
     ),
     "ConvPattern": "drop_rate off scaled",
     "ConvSpace": SPACE,
-    "Halving": "budgets from_plain share to_plain trainings",
+    "Halving": "budgets from_plain proposals share to_plain trainings",
     "Policy": "from_json load save scaled strength to_json",
     "Study": ("best confirmed finished open record seed space tally task timings trial trials updates"),
     "TokenPattern": "drop_rate off scaled",

@@ -74,6 +74,13 @@ class TestSearches:
         assert [t.budget for t in study.trials if t.kind == "confirm"] == [1.0] * 4
         assert study.best.rewards
 
+    @pytest.mark.parametrize("trainings", [1.0, 5.5, 16.0, 128.0])
+    def test_as_many_proposals_as_the_trainings_allow(self, trainings):
+        halving = Halving()
+        most = halving.proposals(trainings)
+        assert halving.trainings(most + 1) > trainings
+        assert halving.trainings(most) <= trainings or most == 1
+
     def test_it_is_cheaper_by_about_what_the_settings_say(self, memory_path):
         halving = Halving(factor=3, rungs=3, startup=4, window=30, spared=0.0)
         study = find(memory_path, trials=120, searcher="random", halving=halving)

@@ -169,7 +169,8 @@ class Task(Protocol):
     def evaluate(self, policy: Policy, seed: int, budget: float = 1.0) -> Result:
         """Train one model with the policy: ``train`` where ``prepare`` applies it.
 
-        ``budget`` is the fraction of the optimiser steps, in (0, 1], over which the schedule runs.
+        ``budget`` is the fraction of the optimiser steps, in (0, 1], over which the schedule runs. A task
+        may cut its training data along, so that each example is seen as often.
         """
         ...
 
@@ -183,5 +184,5 @@ class Resumable(Protocol):
         ...
 
     def shortened(self, budget: float) -> Self:
-        """Return the task with this fraction of the steps, in (0, 1]; the whole schedule runs over them."""
+        """Return the task as ``evaluate`` trains it with this budget."""
         ...

@@ -100,6 +100,17 @@ def test_policies_with_one_seed_start_alike_and_see_the_same_batches(monkeypatch
     assert not torch.equal(labels_a, labels_c)
 
 
+def test_a_short_training_sees_each_token_as_often():
+    whole = PtbSmall().recipe
+    short = whole.shortened(1 / 9)
+    assert (short.steps, short.size.train) == (44, 1000)
+    assert short == replace(whole, steps=44, size=replace(whole.size, train=1000))
+    least = whole.shortened(0.001)
+    assert len(windows(torch.zeros(least.size.train, dtype=torch.int64), least.context).inputs) == 10
+    assert whole.shortened(1.0) == whole
+    assert PydocLm().shortened(1 / 9).corpus().train.shape == (1000,)
+
+
 def test_it_learns():
     result = evaluate(Policy({}), 0, replace(RECIPE, steps=200, learning_rate=1e-2))
     assert 2.0 < result.metrics["val_perplexity"] < 3.0  # two words may follow each word

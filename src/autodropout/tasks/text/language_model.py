@@ -80,8 +80,18 @@ class LanguageModelRecipe:
         )
 
     def shortened(self, budget: float) -> Self:
-        """Return the recipe with this fraction of the steps, in (0, 1]; warm-up and cosine shrink with it."""
-        return replace(self, steps=shortened(self.steps, budget))
+        """Return the recipe with this fraction of the steps and of the training text, but for a whole batch.
+
+        Warm-up and cosine shrink along, and every token is seen as often: with fewer steps on the whole text
+        nothing overfits, and rewards foretell the opposite (docs/search.md).
+
+        Args:
+            budget: The fraction, in (0, 1].
+        """
+        steps = shortened(self.steps, budget)  # refuses what is no fraction
+        least = min(self.size.train, self.batch_size * self.context + 1)
+        train = max(least, round(self.size.train * budget))
+        return replace(self, steps=steps, size=replace(self.size, train=train))
 
     def train(self, corpus: Corpus, prepare: Prepare, seed: int) -> Result:
         """Train one network; return 80 / validation perplexity, the test's perplexity beside it.
