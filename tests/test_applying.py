@@ -211,8 +211,8 @@ def compiled_inside(model):
 @pytest.mark.parametrize(
     ("wrap", "message"),
     [
-        (torch.compile, "the model is compiled, .* apply the policy first, then compile"),
-        (compiled_in_place, "the model is compiled, .* apply the policy first, then compile"),
+        (torch.compile, "the model is compiled, .* the module inside, its _orig_mod, apply the policy first"),
+        (compiled_in_place, "the model is compiled in place, .* set its _compiled_call_impl to None, apply"),
         (compiled_inside, 'its module "blocks" is compiled, .* apply the policy first, then compile'),
         (nn.DataParallel, "the model is wrapped in DataParallel; apply the policy to the module inside"),
         (

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from autodropout.adapting import adaptive_dropout
 from autodropout.applied import Applied
 from autodropout.applying import apply
+from autodropout.baselines.placing import on_sites
 from autodropout.errors import ApplyError
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
@@ -34,6 +35,13 @@ def train_a_step(model: nn.Module) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     model.train()(images()).square().sum().backward()
     optimizer.step()
+
+
+def fires(model: nn.Module, applied: Applied) -> bool:
+    """Say whether one step through the model meets every site, after a look that none has been met."""
+    assert not any(layer.fired for layer in applied.layers.values())
+    train_a_step(model)
+    return all(layer.fired for layer in applied.layers.values())
 
 
 # synchronised batch normalisation
@@ -86,6 +94,50 @@ def test_timms_own_conversion_keeps_the_slot_and_the_pattern_in_it():
     assert applied.silent_sites() == ()
     applied.remove()
     assert looks(model) == looks(convert_sync_batchnorm(timm.create_model("test_byobnet", num_classes=3)))
+
+
+# compilers
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_what_was_compiled_before_apply_drops_then_and_again_after_remove(seed):
+    model = SmallNet()
+    compiled = torch.compile(model, backend="eager")
+    train_a_step(compiled)
+    for _ in range(2):
+        applied = apply(model, POLICY, seed=seed)
+        assert fires(compiled, applied)
+        applied.remove()
+        train_a_step(compiled)
+    assert looks(model) == looks(SmallNet())
+
+
+def test_what_another_model_was_compiled_to_is_not_taken_for_it():
+    train_a_step(torch.compile(SmallNet(), backend="eager"))
+    model = SmallNet()
+    assert fires(torch.compile(model, backend="eager"), apply(model, POLICY))
+
+
+def test_baselines_and_other_dropout_act_in_what_was_compiled_before_them():
+    model = SmallNet()
+    compiled = torch.compile(model, backend="eager")
+    train_a_step(compiled)
+    assert fires(compiled, adaptive_dropout(model, "norm", 0.3))
+    on_sites(model, ["stem"], lambda _: nn.Dropout(1.0))
+    assert not compiled.get_submodule("stem")(images()).any()
+    assert len(compiled(images()).unique(dim=0)) == 1
+
+
+def test_a_model_compiled_in_place_takes_a_policy_by_the_way_that_the_error_names():
+    model = SmallNet()
+    model.compile(backend="eager")
+    train_a_step(model)
+    with pytest.raises(ApplyError, match="_compiled_call_impl to None, apply the policy first, then compile"):
+        apply(model, POLICY)
+    model._compiled_call_impl = None
+    applied = apply(model, POLICY)
+    model.compile(backend="eager")
+    assert fires(model, applied)
 
 
 # averaged copies

@@ -16,6 +16,7 @@ from autodropout.handles import forget, handles, remember
 from autodropout.layers import PatternDropout
 from autodropout.policy import Policy
 from autodropout.site import Closing
+from autodropout.tracing import forget_compiled
 from autodropout.valid_tokens import checked_tokens
 from autodropout.watching import check_in_place, disinherit, frozen_sites
 
@@ -82,6 +83,7 @@ class Applied(Generic[LayerT]):
         self._watch: RemovableHandle = model.register_forward_pre_hook(_look_over_sites)
         remember(model, self)
         self._set_strengths()
+        forget_compiled()
 
     @staticmethod
     def of(model: nn.Module) -> "Applied[Any] | None":

@@ -30,6 +30,8 @@ from autodropout.probing import map_size, site_shapes
 from autodropout.site import Layout, Opening, Sequences, Site
 from autodropout.token_space import TokenSpace
 
+_COMPILED = "and compiled code ignores new hooks"
+_FIRST = "apply the policy first, then compile"
 _QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 
 
@@ -45,7 +47,9 @@ def apply(
 
     Each site of the policy gets a ``PatternDropout`` that acts on its output while the site is in
     training mode. Parameters, ``state_dict`` and evaluation stay as they are; deep copies, pickles,
-    ``torch.compile`` and activation checkpointing keep working.
+    ``torch.compile`` and activation checkpointing keep working. Code that this process compiled before is
+    forgotten (``torch.compiler.reset``) and compiled again when it is next called, as it ignores new hooks:
+    a compiled wrapper that was made of the model earlier then drops, too.
 
     Args:
         model: Any module, not yet compiled or wrapped for parallel training.
@@ -269,8 +273,10 @@ def _unfit(module: nn.Module) -> str | None:
     dynamo, fsdp = map(sys.modules.get, ("torch._dynamo.eval_frame", "torch.distributed.fsdp"))
     if isinstance(module, torch.jit.ScriptModule):
         return "a TorchScript module, which runs no hooks; apply the policy to the module it was made from"
-    if module._compiled_call_impl is not None or (dynamo and isinstance(module, dynamo.OptimizedModule)):
-        return "compiled, and compiled code ignores new hooks; apply the policy first, then compile"
+    if dynamo and isinstance(module, dynamo.OptimizedModule):
+        return f"compiled, {_COMPILED}; take the module inside, its _orig_mod, {_FIRST}"
+    if module._compiled_call_impl is not None:
+        return f"compiled in place, {_COMPILED}; set its _compiled_call_impl to None, {_FIRST}"
     wrappers = (DataParallel, DistributedDataParallel, *((fsdp.FullyShardedDataParallel,) if fsdp else ()))
     if isinstance(module, wrappers):
         return f"wrapped in {type(module).__name__}; apply the policy to the module inside, then wrap it"

@@ -241,6 +241,14 @@ def test_a_trainer_that_compiles_traces_the_policy(tmp_path):
     assert_untouched(model.net)
 
 
+def test_each_training_of_a_trainer_that_compiles_traces_the_policy(tmp_path):
+    callback = mine()
+    job = trainer(tmp_path, Module(), callback, torch_compile=True, torch_compile_backend="eager")
+    for _ in range(2):
+        job.train()
+        assert all(layer.fired for layer in callback.applied.layers.values())
+
+
 def test_layouts_make_further_sites(tmp_path):
     policy = Policy({"stem": ConvPattern(height=1, width=1)})
     callback = mine(policy, layouts={"stem": "NCHW"})
