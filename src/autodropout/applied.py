@@ -263,9 +263,9 @@ class Applied(Generic[LayerT]):
         if self._ran and unfired:
             self._ran = False
             warnings.warn(
-                "the model ran in training mode, but these sites never did, so nothing was dropped there "
-                "(does the forward pass leave them out, or go past them by a fused kernel?): "
-                f"{', '.join(unfired)}",
+                "the model ran in training mode, but these sites never did, so nothing was dropped there: "
+                f"{', '.join(unfired)}; leave out of the policy what this training does not use, call all of "
+                "the model rather than parts of it, and where a fused kernel goes past a site name another",
                 stacklevel=3,
             )
 

@@ -10,7 +10,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from autodropout.applied import Applied as Applied
 from autodropout.applied import Existing
-from autodropout.attach import CHILD, Attachment, OnChannels, attach, found_module, named_module
+from autodropout.attach import CHILD, Attachment, OnChannels, attach, named_module
 from autodropout.augmented.consumer import is_consumer
 from autodropout.augmented.layer import AugmentedDropout, unsupported_text
 from autodropout.choosing import NO_SITES_REMEDY, Layouts, all_sites
@@ -27,12 +27,11 @@ from autodropout.opening import open_places
 from autodropout.pattern import ConvPattern, Pattern, TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.probing import map_size, site_shapes
-from autodropout.site import Layout, Opening, Sequences, Site
+from autodropout.site import Layout, Opening, Sequences
 from autodropout.token_space import TokenSpace
 
 _COMPILED = "and compiled code ignores new hooks"
 _FIRST = "apply the policy first, then compile"
-_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
 
 
 def apply(
@@ -83,8 +82,6 @@ def apply(
     check_model(model)
     _check_free(model)
     matches = match(model, policy, layouts=layouts)
-    for found in matches:
-        _check_float(model, found.site)
     layers, places = _layers(matches, seed)
     with ExitStack() as undo:
         closings = list(open_places(model, _openings(matches)))
@@ -254,16 +251,6 @@ def _check_seed(seed: object) -> None:
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise UsageError(
             f"seed is {seed!r}; expected a whole number (of NumPy's or torch's: int(seed)), or None"
-        )
-
-
-def _check_float(model: nn.Module, site: Site) -> None:
-    """Refuse a module of PyTorch's static quantisation: its output is no float tensor."""
-    kind = type(found_module(model, site.module_name))
-    if kind.__module__.startswith(_QUANTISED) and ".dynamic" not in kind.__module__:
-        raise SiteError(
-            f'site "{site.name}" is a quantised {kind.__name__}, whose output is no float tensor; leave the '
-            "site out of the policy, or apply the policy before the model is quantised"
         )
 
 

@@ -132,12 +132,14 @@ _HOOKS = {CHILD: _call_child, RATES: _call_rates}
 def container_text(model: nn.Module, site: str) -> str:
     """Say that a site is a container, and which module inside to name instead."""
     container = named_module(model, site)
-    inside = [f"{site}.{name}" for name, child in container.named_modules() if _is_layer(name, child)]
-    instead = (
-        f'name the module inside whose output it is, such as "{inside[-1]}"' if inside else "it is empty"
-    )
+    name, last = site, container
+    while isinstance(last, CONTAINERS) and len(last):
+        child, last = list(last.named_children())[-1]
+        name = f"{name}.{child}"
+    if isinstance(last, CONTAINERS):
+        instead = "it is empty"
+    elif isinstance(container, nn.Sequential):
+        instead = f'name the module inside whose output it is, "{name}"'
+    else:
+        instead = f'name a module inside, such as "{name}"'
     return f'site "{site}" is a {type(container).__name__}, which would run a pattern as a layer; {instead}'
-
-
-def _is_layer(name: str, module: nn.Module) -> bool:
-    return bool(name) and not isinstance(module, CONTAINERS) and not list(module.children())

@@ -139,7 +139,8 @@ class Steering:
 def _warn_of_silent(applied: Applied[PatternDropout]) -> None:
     if silent := applied.silent_sites():
         warnings.warn(
-            f"nothing was dropped at these sites in the first batch: {', '.join(silent)}; are they used, "
-            "in training mode, and was the model not yet compiled?",
+            f"nothing was dropped at these sites in the first batch: {', '.join(silent)}; leave out of the "
+            "policy what is frozen or not used in this training; if two models of one class are compiled, "
+            "set torch._dynamo.config.skip_nnmodule_hook_guards = False first",
             stacklevel=2,
         )
