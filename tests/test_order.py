@@ -96,6 +96,39 @@ def test_timms_own_conversion_keeps_the_slot_and_the_pattern_in_it():
     assert looks(model) == looks(convert_sync_batchnorm(timm.create_model("test_byobnet", num_classes=3)))
 
 
+# modules put in place of others
+
+
+def test_another_module_at_a_site_is_refused():
+    model = SmallNet()
+    applied = apply(model, POLICY)
+    model.blocks[1].bn = nn.Sequential(model.blocks[1].bn, nn.ReLU())
+    with pytest.raises(ApplyError) as error:
+        model.train()(images())
+    assert str(error.value) == (
+        'site "blocks.1.bn": another module was put there after apply, as peft.get_peft_model does, and '
+        "what is dropped is not its output; remove() the policy, change the model, then apply the policy"
+    )
+    applied.remove()
+    assert not any("_autodropout" in name for name, _ in model.named_modules())
+
+
+def in_a_block_of_one(module: nn.Module) -> nn.Module:
+    return nn.Sequential(module)
+
+
+@pytest.mark.parametrize("wrap", [in_a_block_of_one, lambda part: torch.compile(part, backend="eager")])
+@pytest.mark.parametrize("part", ["bn", ""])
+def test_what_only_wraps_a_site_or_a_block_of_sites_is_not(wrap, part):
+    model = SmallNet()
+    applied = apply(model, POLICY)
+    if part:
+        model.blocks[1].bn = wrap(model.blocks[1].bn)
+    else:
+        model.blocks[1] = wrap(model.blocks[1])
+    assert fires(model, applied)
+
+
 # compilers
 
 

@@ -45,9 +45,9 @@ def unmatched_text(model: nn.Module, found: Sequence[Site], key: str) -> str:
 
 def _is_part(site: Site, key: str) -> bool:
     """Say whether a site is a part of what comes out of the module that a key means."""
-    module = site.module_name.split(f".{CHILD}")[0]
-    apart = not site.name.startswith(f"{module}.")
-    return site.role in _PROJECTIONS and apart and glob_matches(key, module)
+    module, _, place = site.module_name.partition(f".{CHILD}")
+    shares = site.role in _PROJECTIONS and (site.channels is not None or bool(place))
+    return shares and not site.name.startswith(f"{module}.") and glob_matches(key, module)
 
 
 def _module_text(module: nn.Module, names: Sequence[str], key: str) -> str:
