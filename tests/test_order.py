@@ -5,8 +5,10 @@ import copy
 import pytest
 import timm
 import torch
+import torch.distributed as dist
 from timm.layers import convert_sync_batchnorm
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from autodropout.adapting import adaptive_dropout
@@ -171,6 +173,35 @@ def test_a_model_compiled_in_place_takes_a_policy_by_the_way_that_the_error_name
     applied = apply(model, POLICY)
     model.compile(backend="eager")
     assert fires(model, applied)
+
+
+# all of it
+
+
+@pytest.fixture
+def process_group(tmp_path):
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("process_group")
+def test_the_whole_order_in_one_chain():
+    model = SmallNet()
+    before, evaluated = looks(model), model.eval()(images())
+    applied = apply(model, POLICY, existing="off")
+    average = AveragedModel(model, use_buffers=True)
+    parallel = DistributedDataParallel(torch.compile(model, backend="eager"))
+    assert torch.equal(parallel.eval()(images()), evaluated)
+    assert fires(parallel, applied)
+    average.update_parameters(model)
+    trained = [one.eval()(images()) for one in (parallel, model, average.module)]
+    Applied.of(average.module).remove()
+    applied.remove()
+    assert [looks(one) for one in (model, average.module)] == [before, before]
+    again = [one.eval()(images()) for one in (parallel, model, average.module)]
+    assert all(map(torch.equal, [*trained, *again], [trained[1]] * 6))
+    assert not torch.equal(trained[1], evaluated)
 
 
 # averaged copies

@@ -46,7 +46,8 @@ def check_in_place(model: nn.Module, layers: Mapping[str, Any], attachments: Seq
     if moved := [name for name, layer in layers.items() if id(layer) in hidden]:
         raise ApplyError(
             f"{_sites_text(moved)}: another module was put there after apply, as peft.get_peft_model does, "
-            "and what is dropped is not its output; remove() the policy, change the model, then apply the policy"
+            "and what is dropped is not its output; remove() the policy, change the model, then apply the "
+            "policy"
         )
 
 
