@@ -76,9 +76,7 @@ def apply(
         >>> applied.layers["1"].fired
         True
     """
-    if existing not in ("keep", "off"):
-        raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
-    _check_seed(seed)
+    check_options(existing, seed)
     check_model(model)
     _check_free(model)
     matches = match(model, policy, layouts=layouts)
@@ -247,7 +245,14 @@ def _check_free(model: nn.Module) -> None:
             raise ApplyError(f"{where} already has a pattern; remove() what was applied before")
 
 
-def _check_seed(seed: object) -> None:
+def check_options(existing: object, seed: object) -> None:
+    """Refuse what ``apply`` takes for neither ``existing`` nor ``seed``.
+
+    Raises:
+        UsageError: One of them is none.
+    """
+    if existing not in ("keep", "off"):
+        raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise UsageError(
             f"seed is {seed!r}; expected a whole number (of NumPy's or torch's: int(seed)), or None"

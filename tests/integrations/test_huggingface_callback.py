@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from trained_jobs import KEY, POLICY, assert_untouched, data, net, weights
+from trained_jobs import KEY, POLICY, WRONG_OPTIONS, assert_untouched, data, net, weights
 
 from autodropout.applied import Applied
 from autodropout.errors import ApplyError, PatternError, SiteError, UsageError
@@ -298,3 +298,9 @@ def test_a_policy_is_a_policy_or_its_json():
         PolicyCallback("policy.json")
     with pytest.raises(UsageError, match="the policy is a dict; expected a Policy"):
         PolicyCallback({KEY: None})
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG_OPTIONS)
+def test_wrong_arguments_are_refused_at_once(options, message):
+    with pytest.raises(UsageError, match=message):
+        PolicyCallback(POLICY, **options)
