@@ -250,4 +250,8 @@ def _claims(site: Site, policy: Policy) -> list[str]:
 def _row(found: Match) -> tuple[str, ...]:
     size = "-" if found.size is None else f"{found.size[0]} x {found.size[1]}"
     rate = "-" if found.drop_rate is None else f"{found.drop_rate:.4f}"
-    return found.site.name, found.module, size, rate, found.key, pattern_text(found.pattern)
+    what = pattern_text(found.pattern)
+    if found.shortcut is not None:
+        of = f" of {found.site.block}" if found.site.block else ""
+        what = f"{what} (also on the shortcut{of})"
+    return found.site.name, found.module, size, rate, found.key, what
