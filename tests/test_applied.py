@@ -259,8 +259,9 @@ def test_a_site_that_training_never_reached_is_named_in_the_end(end):
         end(applied)
     (warning,) = caught
     assert str(warning.message) == (
-        "the model ran in training mode, but these sites never did, so nothing was dropped there (does the "
-        "forward pass leave them out, or go past them by a fused kernel?): blocks.1.bn"
+        "the model ran in training mode, but these sites never did, so nothing was dropped there: "
+        "blocks.1.bn; leave out of the policy what this training does not use, call all of the model rather "
+        "than parts of it, and where a fused kernel goes past a site name another"
     )
     assert warning.filename == __file__
 

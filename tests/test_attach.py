@@ -7,6 +7,7 @@ from torch import nn
 
 from autodropout.attach import CHILD, attach, named_module
 from autodropout.errors import ApplyError, SiteError
+from nets import Block
 
 
 class Plus(nn.Module):
@@ -77,8 +78,9 @@ def test_copies_and_pickles_carry_it_along():
 @pytest.mark.parametrize(
     ("container", "kind", "instead"),
     [
-        (nn.Sequential(nn.Linear(1, 1), nn.ReLU()), "Sequential", 'such as "box.1"'),
-        (nn.Sequential(nn.Sequential(nn.ReLU())), "Sequential", 'such as "box.0.0"'),
+        (nn.Sequential(nn.Linear(1, 1), nn.ReLU()), "Sequential", 'whose output it is, "box.1"'),
+        (nn.Sequential(nn.Sequential(nn.ReLU())), "Sequential", 'whose output it is, "box.0.0"'),
+        (nn.Sequential(nn.ReLU(), Block(2)), "Sequential", 'whose output it is, "box.1"'),
         (nn.ModuleList([nn.ReLU()]), "ModuleList", 'such as "box.0"'),
         (nn.ModuleDict({"a": nn.ReLU()}), "ModuleDict", 'such as "box.a"'),
         (nn.ModuleList(), "ModuleList", "it is empty"),

@@ -132,6 +132,30 @@ def test_what_cannot_be_meant_is_refused(layouts, message):
         all_sites(Recurrent(), layouts)
 
 
+@pytest.mark.parametrize("key", ["0.out_proj", "*.out_proj"])
+def test_a_projection_that_is_never_called_is_refused_with_the_site_to_name(key):
+    model = nn.Sequential(nn.MultiheadAttention(8, 2), nn.Linear(8, 8))
+    message = 'nn.MultiheadAttention takes the weights of "0.out_proj" .* name the site "0.output"'
+    with pytest.raises(SiteError, match=message):
+        all_sites(model, {key: "NTC"})
+    with pytest.raises(SiteError, match=f"key {re.escape(repr(key))} matches no site: {message}"):
+        match(model, Policy({key: TOKEN}))
+    assert layouts_of(model, {"*": "NTC"})["1"] == "NTC"
+    with pytest.raises(SiteError, match='name the site "output"'):
+        all_sites(model[0], {"out_proj": "NTC"})
+
+
+def test_an_attention_with_its_own_forward_may_call_its_projection():
+    class Calling(nn.MultiheadAttention):
+        def forward(self, x):
+            return self.out_proj(x)
+
+    model = nn.Sequential(Calling(8, 2))
+    applied = apply(model, Policy({"0.out_proj": TOKEN}), layouts={"*.out_proj": "NTC"})
+    model(torch.ones(2, 3, 8))
+    assert applied.silent_sites() == ()
+
+
 def test_layouts_are_given_by_name():
     with pytest.raises(UsageError, match="layouts has the key 3; expected the name of a module, or a glob"):
         all_sites(Recurrent(), {3: "NTC"})

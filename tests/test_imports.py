@@ -19,8 +19,8 @@ ROOMS = {
     "ground": GROUND,
     "tensors": "tracing noise tables tiling planes mask fused attach opening",
     "layers": "steered valid_tokens layers baselines augmented attribution adaptive",
-    "applying": "families choosing existing probing matching following handles naming watching consuming"
-    " applied applying augmenting adapting monte_carlo",
+    "applying": "families choosing quantised unmatched existing probing matching following handles naming"
+    " watching consuming applied applying augmenting adapting monte_carlo",
     "engine": "engine",
     "zoo": "zoo",
     "models": "models",

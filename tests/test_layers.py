@@ -162,14 +162,15 @@ def test_a_layout_of_the_other_kind_is_refused(pattern, layout):
 )
 def test_a_shape_that_cannot_take_the_pattern_names_the_site(pattern, layout, shape, expected):
     layer = PatternDropout(pattern, layout=layout, site="layer3.bn2")
-    message = rf'^site "layer3.bn2": the hidden state has shape .*; a \w+ there needs {expected}$'
+    message = rf'^site "layer3.bn2": the hidden state has shape .*; a \w+ there needs {expected}: leave '
     with pytest.raises(ShapeError, match=message):
         layer(torch.ones(shape))
 
 
 def test_what_is_no_float_tensor_names_the_site():
     layer = PatternDropout(TOKEN, site="rnn")
-    with pytest.raises(ShapeError, match='site "rnn": the output is a tuple; a pattern takes one tensor'):
+    message = 'site "rnn": the output is a tuple; a pattern takes one tensor: name a module whose'
+    with pytest.raises(ShapeError, match=message):
         layer((torch.ones(2, 3, 4), None))
     with pytest.raises(ShapeError, match=r'site "rnn": the hidden state is torch.int64; expected a float'):
         layer(torch.ones(2, 3, 4, dtype=torch.int64))

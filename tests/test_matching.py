@@ -62,6 +62,15 @@ def test_print_shows_a_table():
     ]
 
 
+def test_the_table_shows_which_site_of_a_block_acts_on_its_shortcut():
+    both = ConvPattern(height=1, width=1, residual=True)
+    net = torchvision.models.resnet18()
+    rows = str(match(net, Policy({"layer2.0.bn*": both}))).splitlines()[1:3]
+    assert [row.partition("residual=True")[2] for row in rows] == ["", " (also on the shortcut of layer2.0)"]
+    (row, *_) = str(match(SmallNet(), Policy({"blocks.0.bn": both}))).splitlines()[1:]
+    assert row.endswith("residual=True (also on the shortcut)")
+
+
 def test_a_star_stops_at_dots():
     assert claimed(SmallNet(), Policy({"*": SMALL})) == {"norm": "*"}
     assert claimed(SmallNet(), Policy({"b*.*.b*": SMALL})) == {

@@ -16,6 +16,7 @@ from autodropout.handles import forget, handles, remember
 from autodropout.layers import PatternDropout
 from autodropout.policy import Policy
 from autodropout.site import Closing
+from autodropout.tracing import forget_compiled
 from autodropout.valid_tokens import checked_tokens
 from autodropout.watching import check_in_place, disinherit, frozen_sites
 
@@ -82,6 +83,7 @@ class Applied(Generic[LayerT]):
         self._watch: RemovableHandle = model.register_forward_pre_hook(_look_over_sites)
         remember(model, self)
         self._set_strengths()
+        forget_compiled()
 
     @staticmethod
     def of(model: nn.Module) -> "Applied[Any] | None":
@@ -261,9 +263,9 @@ class Applied(Generic[LayerT]):
         if self._ran and unfired:
             self._ran = False
             warnings.warn(
-                "the model ran in training mode, but these sites never did, so nothing was dropped there "
-                "(does the forward pass leave them out, or go past them by a fused kernel?): "
-                f"{', '.join(unfired)}",
+                "the model ran in training mode, but these sites never did, so nothing was dropped there: "
+                f"{', '.join(unfired)}; leave out of the policy what this training does not use, call all of "
+                "the model rather than parts of it, and where a fused kernel goes past a site name another",
                 stacklevel=3,
             )
 

@@ -10,7 +10,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from autodropout.applied import Applied as Applied
 from autodropout.applied import Existing
-from autodropout.attach import CHILD, Attachment, OnChannels, attach, found_module, named_module
+from autodropout.attach import CHILD, Attachment, OnChannels, attach, named_module
 from autodropout.augmented.consumer import is_consumer
 from autodropout.augmented.layer import AugmentedDropout, unsupported_text
 from autodropout.choosing import NO_SITES_REMEDY, Layouts, all_sites
@@ -27,10 +27,11 @@ from autodropout.opening import open_places
 from autodropout.pattern import ConvPattern, Pattern, TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.probing import map_size, site_shapes
-from autodropout.site import Layout, Opening, Sequences, Site
+from autodropout.site import Layout, Opening, Sequences
 from autodropout.token_space import TokenSpace
 
-_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
+_COMPILED = "and compiled code ignores new hooks"
+_FIRST = "apply the policy first, then compile"
 
 
 def apply(
@@ -45,7 +46,9 @@ def apply(
 
     Each site of the policy gets a ``PatternDropout`` that acts on its output while the site is in
     training mode. Parameters, ``state_dict`` and evaluation stay as they are; deep copies, pickles,
-    ``torch.compile`` and activation checkpointing keep working.
+    ``torch.compile`` and activation checkpointing keep working. Code that this process compiled before is
+    forgotten (``torch.compiler.reset``) and compiled again when it is next called, as it ignores new hooks:
+    a compiled wrapper that was made of the model earlier then drops, too.
 
     Args:
         model: Any module, not yet compiled or wrapped for parallel training.
@@ -73,14 +76,10 @@ def apply(
         >>> applied.layers["1"].fired
         True
     """
-    if existing not in ("keep", "off"):
-        raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
-    _check_seed(seed)
+    check_options(existing, seed)
     check_model(model)
     _check_free(model)
     matches = match(model, policy, layouts=layouts)
-    for found in matches:
-        _check_float(model, found.site)
     layers, places = _layers(matches, seed)
     with ExitStack() as undo:
         closings = list(open_places(model, _openings(matches)))
@@ -246,20 +245,17 @@ def _check_free(model: nn.Module) -> None:
             raise ApplyError(f"{where} already has a pattern; remove() what was applied before")
 
 
-def _check_seed(seed: object) -> None:
+def check_options(existing: object, seed: object) -> None:
+    """Refuse what ``apply`` takes for neither ``existing`` nor ``seed``.
+
+    Raises:
+        UsageError: One of them is none.
+    """
+    if existing not in ("keep", "off"):
+        raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise UsageError(
             f"seed is {seed!r}; expected a whole number (of NumPy's or torch's: int(seed)), or None"
-        )
-
-
-def _check_float(model: nn.Module, site: Site) -> None:
-    """Refuse a module of PyTorch's static quantisation: its output is no float tensor."""
-    kind = type(found_module(model, site.module_name))
-    if kind.__module__.startswith(_QUANTISED) and ".dynamic" not in kind.__module__:
-        raise SiteError(
-            f'site "{site.name}" is a quantised {kind.__name__}, whose output is no float tensor; leave the '
-            "site out of the policy, or apply the policy before the model is quantised"
         )
 
 
@@ -269,8 +265,10 @@ def _unfit(module: nn.Module) -> str | None:
     dynamo, fsdp = map(sys.modules.get, ("torch._dynamo.eval_frame", "torch.distributed.fsdp"))
     if isinstance(module, torch.jit.ScriptModule):
         return "a TorchScript module, which runs no hooks; apply the policy to the module it was made from"
-    if module._compiled_call_impl is not None or (dynamo and isinstance(module, dynamo.OptimizedModule)):
-        return "compiled, and compiled code ignores new hooks; apply the policy first, then compile"
+    if dynamo and isinstance(module, dynamo.OptimizedModule):
+        return f"compiled, {_COMPILED}; take the module inside, its _orig_mod, {_FIRST}"
+    if module._compiled_call_impl is not None:
+        return f"compiled in place, {_COMPILED}; set its _compiled_call_impl to None, {_FIRST}"
     wrappers = (DataParallel, DistributedDataParallel, *((fsdp.FullyShardedDataParallel,) if fsdp else ()))
     if isinstance(module, wrappers):
         return f"wrapped in {type(module).__name__}; apply the policy to the module inside, then wrap it"

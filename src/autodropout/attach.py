@@ -20,12 +20,21 @@ CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """What ``attach`` did; a deep copy or pickle of the whole model carries it along."""
+    """What ``attach`` did; a deep copy or pickle of the whole model carries it along.
+
+    Attributes:
+        module: What the child was put on.
+        child: The child.
+        handle: The hook that calls it.
+        name: The child's name.
+        place: Dotted name that the module had in the model; None where nobody looks whether it still has.
+    """
 
     module: nn.Module
     child: nn.Module
     handle: RemovableHandle
     name: str = CHILD
+    place: str | None = None
 
     def close(self) -> None:
         """Take hook and child away; nothing of them remains. May be called twice."""
@@ -88,7 +97,7 @@ def attach(model: nn.Module, site: str, children: Sequence[nn.Module], name: str
         raise ApplyError(f'site "{site}" already has {what}; remove() what was applied before')
     child = children[0] if len(children) == 1 else nn.Sequential(*children)
     module.add_module(name, child.train(module.training))
-    return Attachment(module, child, module.register_forward_hook(_HOOKS[name]), name)
+    return Attachment(module, child, module.register_forward_hook(_HOOKS[name]), name, site)
 
 
 def with_rates(module: nn.Module, output: object) -> object:
@@ -132,12 +141,14 @@ _HOOKS = {CHILD: _call_child, RATES: _call_rates}
 def container_text(model: nn.Module, site: str) -> str:
     """Say that a site is a container, and which module inside to name instead."""
     container = named_module(model, site)
-    inside = [f"{site}.{name}" for name, child in container.named_modules() if _is_layer(name, child)]
-    instead = (
-        f'name the module inside whose output it is, such as "{inside[-1]}"' if inside else "it is empty"
-    )
+    name, last = site, container
+    while isinstance(last, CONTAINERS) and len(last):
+        child, last = list(last.named_children())[-1]
+        name = f"{name}.{child}"
+    if isinstance(last, CONTAINERS):
+        instead = "it is empty"
+    elif isinstance(container, nn.Sequential):
+        instead = f'name the module inside whose output it is, "{name}"'
+    else:
+        instead = f'name a module inside, such as "{name}"'
     return f'site "{site}" is a {type(container).__name__}, which would run a pattern as a layer; {instead}'
-
-
-def _is_layer(name: str, module: nn.Module) -> bool:
-    return bool(name) and not isinstance(module, CONTAINERS) and not list(module.children())

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from torch import nn
 
-from autodropout.attach import CHILD, CONTAINERS, container_text
+from autodropout.attach import CHILD, CONTAINERS, container_text, found_module
 from autodropout.errors import SiteError, UsageError
-from autodropout.families import find_sites
+from autodropout.families import attention, find_sites
 from autodropout.site import LAYOUTS, Layout, Site
 from autodropout.suggesting import nearest
 
@@ -55,6 +55,19 @@ def glob_matches(glob: str, name: str) -> bool:
     return re.fullmatch("[^.]*".join(map(re.escape, glob.split("*"))), name) is not None
 
 
+def uncalled_text(model: nn.Module, name: str) -> str | None:
+    """Say that a module is never called, and which site to name instead; None if that is not known of it."""
+    place, _, last = name.rpartition(".")
+    around = found_module(model, place)
+    if last != "out_proj" or around is None or attention.sites_of(around) is None:
+        return None
+    output = f"{place}.output" if place else "output"
+    return (
+        f'nn.MultiheadAttention takes the weights of "{name}" without calling it, so nothing can act there; '
+        f'name the site "{output}"'
+    )
+
+
 def listed(names: Iterable[str]) -> str:
     """Return names in quotes, the first few of many."""
     every = list(names)
@@ -78,7 +91,7 @@ def _chosen(model: nn.Module, known: Iterable[Site], layouts: Layouts) -> dict[s
         if "*" not in key:
             exact[_checked_name(model, modules, virtual, key)] = layout
             continue
-        for name in _meant(modules, virtual, key):
+        for name in _meant(model, modules, virtual, key):
             other = by_glob.setdefault(name, key)
             if layouts[other] != layout:
                 raise SiteError(
@@ -99,12 +112,17 @@ def _checked_name(model: nn.Module, modules: Mapping[str, nn.Module], virtual: s
         raise SiteError(f"layouts names {name!r}, and the model has no such module{hint}")
     if isinstance(modules[name], CONTAINERS):
         raise SiteError(container_text(model, name))
+    if (text := uncalled_text(model, name)) is not None:
+        raise SiteError(f"layouts names {name!r}, but {text}")
     return name
 
 
-def _meant(modules: Mapping[str, nn.Module], virtual: set[str], glob: str) -> Iterator[str]:
+def _meant(model: nn.Module, modules: Mapping[str, nn.Module], virtual: set[str], glob: str) -> Iterator[str]:
     found = [name for name in (*modules, *sorted(virtual)) if glob_matches(glob, name)]
-    usable = [name for name in found if not isinstance(modules.get(name), CONTAINERS)]
+    texts = {name: text for name in found if (text := uncalled_text(model, name)) is not None}
+    usable = [name for name in found if not isinstance(modules.get(name), CONTAINERS) and name not in texts]
+    if not usable and texts:
+        raise SiteError(f"the glob {glob!r} of layouts matches no site: {next(iter(texts.values()))}")
     if not usable:
         what = f"only containers ({listed(found)}); name modules inside" if found else "no module"
         raise SiteError(f"the glob {glob!r} of layouts matches {what}; its * stops at dots")

@@ -45,7 +45,7 @@ def follow(model: nn.Module, layers: Iterable[object], protect: Sequence[int]) -
     Raises:
         UsageError: No layer stands in such a stack, or the ids are none.
     """
-    ids = _checked_ids(protect)
+    ids = checked_ids(protect)
     patterns = [layer for layer in layers if isinstance(layer, PatternDropout)]
     readers = {stack: _Reader(told, _names(stack), ids) for stack, told in _stacks(model, patterns)}
     if not readers:
@@ -125,7 +125,12 @@ def _ids(given: Mapping[str, Any]) -> Tensor:
     return ids
 
 
-def _checked_ids(protect: object) -> Sequence[int]:
+def checked_ids(protect: object) -> Sequence[int]:
+    """Return ids of tokens as they were given.
+
+    Raises:
+        UsageError: They are none.
+    """
     if isinstance(protect, str) or not isinstance(protect, Sequence):
         raise UsageError(f"protect is {protect!r}; expected ids of tokens, such as tokenizer.all_special_ids")
     for token in protect:

@@ -141,13 +141,17 @@ class PatternDropout(Steered):
 
     def _check(self, h: Tensor) -> None:
         if not isinstance(h, Tensor):
-            raise ShapeError(f"{self.where}the output is a {type(h).__name__}; a pattern takes one tensor")
+            raise ShapeError(
+                f"{self.where}the output is a {type(h).__name__}; a pattern takes one tensor: name a module "
+                "whose output is one, inside this one or after it"
+            )
         num_axes = _NUM_AXES.get(self.layout)
         if h.ndim < 2 or num_axes not in (None, h.ndim):
             expected = self.layout if num_axes else "(..., T, C)"
             raise ShapeError(
                 f"{self.where}the hidden state has shape {tuple(h.shape)}; "
-                f"a {type(self.pattern).__name__} there needs {expected}"
+                f"a {type(self.pattern).__name__} there needs {expected}: leave the site out of the policy, "
+                "or give the layout that it has with layouts="
             )
         if not h.is_floating_point():
             raise ShapeError(

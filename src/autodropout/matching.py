@@ -6,8 +6,8 @@ from typing import Self
 
 from torch import nn
 
-from autodropout.attach import CHILD, CONTAINERS, found_module
-from autodropout.choosing import NO_SITES_REMEDY, Layouts, all_sites, glob_matches, listed
+from autodropout.attach import CHILD, found_module
+from autodropout.choosing import Layouts, all_sites, glob_matches
 from autodropout.errors import SiteError, UsageError
 from autodropout.existing import OwnDropout, own_dropout
 from autodropout.families.mixing import class_of
@@ -15,8 +15,9 @@ from autodropout.layers import LAYOUTS_OF, pattern_text
 from autodropout.pattern import ConvPattern, Pattern
 from autodropout.policy import Policy
 from autodropout.probing import map_size, site_shapes
+from autodropout.quantised import check_float
 from autodropout.site import Layout, Site
-from autodropout.suggesting import nearest
+from autodropout.unmatched import unmatched_text
 
 _NUM_AXES: Mapping[Layout, int] = {"NCHW": 4, "NHWC": 4, "TNC": 3}
 
@@ -117,8 +118,8 @@ def match(
         lists where the model drops by itself. As text it is a table, or two.
 
     Raises:
-        SiteError: A key matches no site, two globs claim one site, a pattern does not fit its site, or
-            its ``residual`` finds no shortcut.
+        SiteError: A key matches no site, two globs claim one site, a pattern does not fit its site, its
+            ``residual`` finds no shortcut, or a site is a quantised module.
 
     Example:
         >>> from torch import nn
@@ -133,7 +134,7 @@ def match(
     found = all_sites(model, layouts)
     claimed = [(site, key) for site in found if (key := _claim(site, policy)) is not None]
     if unmatched := sorted(set(policy.sites) - {key for site in found for key in _claims(site, policy)}):
-        raise SiteError(_unmatched_text(model, found, unmatched[0]))
+        raise SiteError(unmatched_text(model, found, unmatched[0]))
     shapes: Mapping[str, Sequence[int]] = {}
     if example_input is not None:
         shapes = site_shapes(model, [site for site, _ in claimed], example_input)
@@ -160,6 +161,7 @@ def _match(
             f'site "{site.name}" has layout {site.layout} and takes a {kind.__name__}; '
             f"the policy's key {key!r} has a {type(pattern).__name__}"
         )
+    check_float(model, site)
     _check_consumer(site, pattern)
     _check_axes(site, shape)
     size = map_size(site, shape)
@@ -245,29 +247,11 @@ def _claims(site: Site, policy: Policy) -> list[str]:
     return direct + [key for key in policy.sites if "*" in key and glob_matches(key, site.name)]
 
 
-def _unmatched_text(model: nn.Module, found: Sequence[Site], key: str) -> str:
-    names = [site.name for site in found]
-    if not names:
-        return f"the policy's key {key!r} matches nothing: the model has no known sites; {NO_SITES_REMEDY}"
-    if key.startswith("role:"):
-        roles = sorted({f"role:{site.role}" for site in found if site.role})
-        return f"the policy's key {key!r} matches nothing; the model has {listed(roles) or 'no roles'}"
-    inside = [name for name in names if name.startswith(f"{key}.")]
-    module = dict(model.named_modules()).get(key)
-    if module is not None:
-        what = "a container" if isinstance(module, CONTAINERS) else "no site"
-        remedy = "" if what == "a container" else f'; layouts={{"{key}": axes of its output}} makes it one'
-        kind = type(module).__name__
-        return f'"{key}" is a {kind}, {what}; the sites there are {listed(inside or names)}{remedy}'
-    near = nearest(key, names)
-    if any(site.role == key.rpartition(".")[2] for site in found):
-        near = [f"role:{key.rpartition('.')[2]}"]
-    hint = f"did you mean {listed(near)}? The" if near else "the"
-    dots = " (a key's * stops at dots)" if "*" in key else ""
-    return f"the policy's key {key!r} matches no site{dots}; {hint} model's sites are {listed(names)}"
-
-
 def _row(found: Match) -> tuple[str, ...]:
     size = "-" if found.size is None else f"{found.size[0]} x {found.size[1]}"
     rate = "-" if found.drop_rate is None else f"{found.drop_rate:.4f}"
-    return found.site.name, found.module, size, rate, found.key, pattern_text(found.pattern)
+    what = pattern_text(found.pattern)
+    if found.shortcut is not None:
+        of = f" of {found.site.block}" if found.site.block else ""
+        what = f"{what} (also on the shortcut{of})"
+    return found.site.name, found.module, size, rate, found.key, what

@@ -1,5 +1,6 @@
-"""What compiled graphs need from us: values settled while a graph is traced, and to know of tracing."""
+"""What compiled graphs need from us: values settled at trace time, to know of tracing, to be made again."""
 
+import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -21,6 +22,20 @@ def at_trace_time(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
+
+
+def forget_compiled() -> None:
+    """Let ``torch.compile`` compile anew whatever it has compiled in this process.
+
+    Compiled code does not look whether a module has got hooks since. Where nothing was compiled, this does
+    nothing, and does not import the compiler.
+    """
+    frames = sys.modules.get("torch._dynamo.convert_frame")
+    if frames is None:
+        return
+    codes = getattr(frames, "input_codes", None)  # torch's own list of what it has compiled
+    if codes is None or codes.seen:
+        torch.compiler.reset()
 
 
 def runs_eagerly() -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from autodropout.attach import CHILD, Attachment
+from autodropout.attach import CHILD, Attachment, found_module
 from autodropout.errors import ApplyError
 from autodropout.site import Closing
 
@@ -28,18 +28,26 @@ def frozen_sites(
 
 
 def check_in_place(model: nn.Module, layers: Mapping[str, Any], attachments: Sequence[Closing]) -> None:
-    """Refuse to train where a site's module was exchanged for one that took the layer over without its hook.
+    """Refuse to train where another module stands at a site than the one that got the layer.
 
     Raises:
-        ApplyError: It was, as ``nn.SyncBatchNorm.convert_sync_batchnorm`` does.
+        ApplyError: It took the layer over without its hook, as ``nn.SyncBatchNorm.convert_sync_batchnorm``
+            has it, or has the old one as a part, as an adapter of PEFT's does.
     """
-    inside = _within(module._modules.get(CHILD) for module in _heirs(model, attachments))
-    if moved := [name for name, layer in layers.items() if id(layer) in inside]:
-        more = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+    heirs = _within(module._modules.get(CHILD) for module in _heirs(model, attachments))
+    if moved := [name for name, layer in layers.items() if id(layer) in heirs]:
         raise ApplyError(
-            f'site "{moved[0]}"{more}: the module was exchanged after apply, as nn.SyncBatchNorm.'
+            f"{_sites_text(moved)}: the module was exchanged after apply, as nn.SyncBatchNorm."
             "convert_sync_batchnorm does, and the new one drops nothing; remove() the policy, convert the "
             "model, then apply the policy"
+        )
+    placed = [one for one in attachments if isinstance(one, Attachment) and one.place is not None]
+    hidden = _within(one.child for one in placed if _is_displaced(model, one))
+    if moved := [name for name, layer in layers.items() if id(layer) in hidden]:
+        raise ApplyError(
+            f"{_sites_text(moved)}: another module was put there after apply, as peft.get_peft_model does, "
+            "and what is dropped is not its output; remove() the policy, change the model, then apply the "
+            "policy"
         )
 
 
@@ -47,6 +55,21 @@ def disinherit(model: nn.Module, attachments: Sequence[Closing]) -> None:
     """Take layers off the modules that took them over from others."""
     for module in list(_heirs(model, attachments)):
         del module._modules[CHILD]
+
+
+def _sites_text(names: Sequence[str]) -> str:
+    return f'site "{names[0]}"' + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _is_displaced(model: nn.Module, one: Attachment) -> bool:
+    """Say whether a name means another module now, and none that only wraps the old one."""
+    there = found_module(model, one.place or "")
+    while there is not one.module:
+        children = [] if there is None else list(there.children())
+        if len(children) != 1:
+            return there is not None
+        (there,) = children
+    return False
 
 
 def _heirs(model: nn.Module, attachments: Sequence[Closing]) -> Iterator[nn.Module]:

@@ -4,7 +4,7 @@ from torch import nn
 
 from autodropout.applied import Applied
 from autodropout.applying import apply
-from autodropout.errors import SiteError
+from autodropout.errors import ApplyError, SiteError
 from autodropout.families import find_sites
 from autodropout.matching import match, sites
 from autodropout.pattern import TokenPattern
@@ -99,3 +99,26 @@ def test_prompts_are_looked_through_too():
     with apply(model, EVERYWHERE) as applied:
         stream(model, {**text(), "attention_mask": torch.ones(3, 7, dtype=torch.int64)})
         assert applied.silent_sites() == ()
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_adapters_put_in_after_apply_are_refused_and_the_order_that_works_is_named(name):
+    model, batch = without_dropout(TINY[name].build()).train(), TINY[name].batch()
+    applied = apply(model, EVERYWHERE)
+    config = peft.LoraConfig(target_modules=TARGETS[name], r=2, fan_in_fan_out=name == "gpt2")
+    wrapped = peft.get_peft_model(model, config).train()
+    message = r'site ".*" and \d+ more: another module was put there after apply, as peft.get_peft_model does'
+    with pytest.raises(ApplyError, match=message):
+        stream(wrapped, batch)
+    applied.remove()
+    with apply(wrapped, EVERYWHERE) as again:
+        stream(wrapped, batch)
+        assert again.silent_sites() == ()
+
+
+def test_adapters_elsewhere_are_none_of_the_policys_business():
+    model, batch = without_dropout(TINY["bert"].build()).train(), TINY["bert"].batch()
+    applied = apply(model, Policy({"role:output": UNITS}))
+    wrapped = peft.get_peft_model(model, peft.LoraConfig(target_modules=TARGETS["bert"], r=2)).train()
+    stream(wrapped, batch)
+    assert applied.silent_sites() == ()

@@ -34,6 +34,7 @@ PLAIN = [
     ("eva02_tiny_patch14_224", {"img_size": 28}),
     ("vit_small_patch16_dinov3", {"img_size": 32}),
     ("vit_small_patch16_dinov3_qkvb", {"img_size": 32}),
+    ("gemma4_vit_167m", {"img_size": 96, "intermediate_size": 32}),
     ("vit_5b_patch16_sapiens2", {"img_size": 32, "num_kv_heads": 1}),
 ]
 WINDOWED = [
@@ -101,7 +102,7 @@ def test_query_is_query_and_value_is_value(name, options):
     constant = {}
     for role in ("query", "value", "softmax"):
         seen = []
-        (last, *_) = [site for site in sites(model) if site.endswith((".proj", "attn_out_proj"))]
+        (last, *_) = [site for site in sites(model) if site.endswith((".proj", ".o_proj", "attn_out_proj"))]
         with apply(model, Policy({f"role:{role}": whole})):
             handle = model.get_submodule(last).register_forward_pre_hook(
                 lambda _, args, seen=seen: seen.append(args[0])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from trained_jobs import KEY, POLICY, assert_untouched, data, net, weights
+from trained_jobs import KEY, POLICY, WRONG_OPTIONS, assert_untouched, data, net, weights
 
 from autodropout.applied import Applied
 from autodropout.errors import ApplyError, PatternError, SiteError, UsageError
@@ -241,6 +241,14 @@ def test_a_trainer_that_compiles_traces_the_policy(tmp_path):
     assert_untouched(model.net)
 
 
+def test_each_training_of_a_trainer_that_compiles_traces_the_policy(tmp_path):
+    callback = mine()
+    job = trainer(tmp_path, Module(), callback, torch_compile=True, torch_compile_backend="eager")
+    for _ in range(2):
+        job.train()
+        assert all(layer.fired for layer in callback.applied.layers.values())
+
+
 def test_layouts_make_further_sites(tmp_path):
     policy = Policy({"stem": ConvPattern(height=1, width=1)})
     callback = mine(policy, layouts={"stem": "NCHW"})
@@ -290,3 +298,9 @@ def test_a_policy_is_a_policy_or_its_json():
         PolicyCallback("policy.json")
     with pytest.raises(UsageError, match="the policy is a dict; expected a Policy"):
         PolicyCallback({KEY: None})
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG_OPTIONS)
+def test_wrong_arguments_are_refused_at_once(options, message):
+    with pytest.raises(UsageError, match=message):
+        PolicyCallback(POLICY, **options)

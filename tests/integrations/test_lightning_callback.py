@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 from torch.utils.data import DataLoader
-from trained_jobs import KEY, POLICY, assert_untouched, data, loss, net, weights
+from trained_jobs import KEY, POLICY, WRONG_OPTIONS, assert_untouched, data, loss, net, weights
 
 from autodropout.applied import Applied
 from autodropout.errors import ApplyError, SiteError, UsageError
@@ -373,3 +373,9 @@ def test_the_name_pytorch_lightning_works_alike(tmp_path):
 def test_only_a_policy_is_a_policy():
     with pytest.raises(UsageError, match=r"the policy is a dict; expected a Policy, such as Policy\.load"):
         PolicyCallback({})
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG_OPTIONS)
+def test_wrong_arguments_are_refused_at_once(options, message):
+    with pytest.raises(UsageError, match=message):
+        PolicyCallback(POLICY, **options)

@@ -47,7 +47,7 @@ def test_sites_that_the_first_batch_did_not_use_are_named():
     run = steering()
     run.begin(net())
     run.next_batch(0.0)
-    with pytest.warns(UserWarning, match=r"sites in the first batch: blocks\.0\.bn, blocks\.1\.bn; are they"):
+    with pytest.warns(UserWarning, match=r"sites in the first batch: blocks\.0\.bn, blocks\.1\.bn; leave"):
         run.next_batch(0.0)
 
 

@@ -13,6 +13,15 @@ KEY = "blocks.*.bn"
 POLICY = Policy({KEY: ConvPattern(height=3, width=3, share_c=False)}, schedule="ramp")
 
 
+WRONG_OPTIONS = [
+    ({"existing": "of"}, 'existing is \'of\'; expected "keep" or "off"'),
+    ({"seed": 1.5}, "seed is 1.5; expected a whole number"),
+    ({"protect": "[CLS]"}, r"protect is '\[CLS\]'; expected ids of tokens"),
+    ({"submodule": None}, "submodule is None; expected the dotted name of a module"),
+]
+"""Arguments that each callback refuses, and what it says."""
+
+
 def data(num=16):
     generator = torch.Generator().manual_seed(0)
     return TensorDataset(

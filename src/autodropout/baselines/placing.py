@@ -9,6 +9,7 @@ from torch import nn
 from autodropout.attach import Attachment, attach
 from autodropout.errors import UsageError
 from autodropout.site import Site
+from autodropout.tracing import forget_compiled
 
 
 class Placed:
@@ -21,6 +22,7 @@ class Placed:
     def __init__(self, modules: dict[str, nn.Module], attachments: Sequence[Attachment]) -> None:
         self.modules = modules
         self._attachments = attachments
+        forget_compiled()
 
     def remove(self) -> None:
         """Take the modules away; the model is as it was. May be called twice."""

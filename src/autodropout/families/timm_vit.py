@@ -1,4 +1,4 @@
-"""timm's Vision Transformers: ViT, DeiT, BEiT, EVA and DINOv3, SAM's, Swin V1 and V2.
+"""timm's Vision Transformers: ViT, DeiT, BEiT, EVA and DINOv3, SAM's, Gemma's, Swin V1 and V2.
 
 Sites: query, key and value, channels of the fused projection where there is one; the attention weights,
 behind timm's own ``attn_drop``; ``output``, the output projection; ``ffn``, the block's ``mlp``;
@@ -33,6 +33,7 @@ _ATTENTIONS = frozenset(
         "timm.layers.diff_attention.DiffAttention",
         "timm.models.beit.Attention",
         "timm.models.eva.EvaAttention",
+        "timm.models.gemma4_vit.Gemma4Attention",
         "timm.models.swin_transformer.WindowAttention",
         "timm.models.swin_transformer_v2.WindowAttention",
         "timm.models.swin_transformer_v2_cr.WindowMultiHeadAttention",
@@ -40,7 +41,7 @@ _ATTENTIONS = frozenset(
         "timm.models.vision_transformer_sam.Attention",
     }
 )
-"""Attentions whose projection holds all of query, then all of key, then all of value."""
+"""Attentions with one projection, of all of query, then all of key, then all of value, or with three."""
 
 _SCALING = frozenset(
     {
@@ -124,7 +125,7 @@ def _is_biased(attn: Any) -> bool:
 def _attention_sites(attn: Any) -> Iterator[Site]:
     biased = _is_biased(attn)
     openings = (Opening(place="", open=open_biased if biased else open_softmax),)
-    if attn.qkv is None:
+    if getattr(attn, "qkv", None) is None:
         for role, name in zip(_PROJECTIONS, ("q_proj", "k_proj", "v_proj"), strict=True):
             yield Site(name=name, role=role, layout="NTC")
     else:
@@ -132,7 +133,8 @@ def _attention_sites(attn: Any) -> Iterator[Site]:
         yield from _slices(_QKV if biased else "qkv", 0, width, openings if biased else ())
     fusible = "fused_attn" in vars(attn)
     yield Site(name="attn_drop", role="softmax", layout="NTC", openings=openings if fusible else ())
-    yield Site(name="proj", role="output", layout="NTC")
+    output = "o_proj" if "o_proj" in attn._modules else "proj"
+    yield Site(name=output, role="output", layout="NTC")
 
 
 def _slices(module: str, start: int, width: int, openings: tuple[Opening, ...] = ()) -> Iterator[Site]:

@@ -43,7 +43,7 @@ class PolicyCallback(TrainerCallback, ExportableState):  # type: ignore[misc]  #
             these ids, such as ``tokenizer.all_special_ids``. None: every token is like any other.
 
     Raises:
-        UsageError: The policy is none.
+        UsageError: The policy or another argument is none.
         PatternError: The JSON is no policy.
 
     Example:

@@ -42,7 +42,7 @@ class PolicyCallback(Callback):  # type: ignore[misc]  # a type checker does not
             these ids, such as ``tokenizer.all_special_ids``. None: every token is like any other.
 
     Raises:
-        UsageError: The policy is none.
+        UsageError: The policy or another argument is none.
 
     Example:
         >>> PolicyCallback(Policy({}), submodule="net", seed=0).state_key

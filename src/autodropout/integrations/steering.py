@@ -8,10 +8,11 @@ from typing import Any
 from torch import nn
 
 from autodropout.applied import Existing
-from autodropout.applying import Applied, apply
+from autodropout.applying import Applied, apply, check_options
 from autodropout.attach import named_module
 from autodropout.choosing import Layouts
 from autodropout.errors import ApplyError, UsageError
+from autodropout.following import checked_ids
 from autodropout.layers import PatternDropout
 from autodropout.policy import Policy
 
@@ -30,7 +31,7 @@ class Order:
             None does not follow the batches.
 
     Raises:
-        UsageError: The policy is none.
+        UsageError: The policy is none, or ``existing``, ``seed``, ``submodule`` or ``protect`` is none.
     """
 
     policy: Policy
@@ -46,6 +47,11 @@ class Order:
                 f"the policy is a {type(self.policy).__name__}; expected a Policy, such as "
                 'Policy.load("policy.json")'
             )
+        check_options(self.existing, self.seed)
+        if not isinstance(self.submodule, str):
+            raise UsageError(f"submodule is {self.submodule!r}; expected the dotted name of a module")
+        if self.protect is not None:
+            checked_ids(self.protect)
 
     def apply_to(self, model: nn.Module) -> Applied[PatternDropout]:
         """Apply the policy to the model, or to its part."""
@@ -139,7 +145,8 @@ class Steering:
 def _warn_of_silent(applied: Applied[PatternDropout]) -> None:
     if silent := applied.silent_sites():
         warnings.warn(
-            f"nothing was dropped at these sites in the first batch: {', '.join(silent)}; are they used, "
-            "in training mode, and was the model not yet compiled?",
+            f"nothing was dropped at these sites in the first batch: {', '.join(silent)}; leave out of the "
+            "policy what is frozen or not used in this training; if two models of one class are compiled, "
+            "set torch._dynamo.config.skip_nnmodule_hook_guards = False first",
             stacklevel=2,
         )
