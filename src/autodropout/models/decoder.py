@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodropout.errors import ShapeError, UsageError
+from autodropout.models.tokens import check_numbers, check_within
 from autodropout.policy import ROLES
 from autodropout.site import Site
 
@@ -123,7 +124,9 @@ class Decoder(nn.Module):
         """Map tokens, int64, (N, T), to the logits of what follows each of them, (N, T, vocabulary).
 
         Raises:
-            ShapeError: The tokens are no such matrix, or T is larger than the context.
+            ShapeError: The tokens are no such matrix or no whole numbers, or T is larger than the context.
+            UsageError: A token is not of the vocabulary; found on the CPU only, as a look at other devices
+                would wait for them.
         """
         context = self.places.num_embeddings
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= context:
@@ -131,10 +134,18 @@ class Decoder(nn.Module):
                 f"tokens have shape {tuple(tokens.shape)}; expected (N, T) with T from 1 to the context, "
                 f"{context}"
             )
-        x = self.embedding(tokens) + self.places.weight[: tokens.shape[1]]
+        check_numbers(tokens)
+        x = self._embedded(tokens) + self.places.weight[: tokens.shape[1]]
         for block in self.blocks:
             x = block(x)
         return F.linear(self.norm(x), self.embedding.weight)
+
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        try:
+            return cast(Tensor, self.embedding(tokens))
+        except IndexError:  # torch looks at every token anyway: a step need not look again
+            check_within(tokens, self.embedding.num_embeddings)
+            raise
 
 
 def _begin(module: nn.Module) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from autodropout.errors import ShapeError, UsageError
 from autodropout.models.memory import Memory
 from autodropout.models.relative import Relative, distances, unseen
+from autodropout.models.tokens import check_numbers, check_within
 from autodropout.policy import ROLES
 from autodropout.site import Site
 
@@ -170,12 +171,14 @@ class TransformerXL(nn.Module):
             Logits, (N, T, vocabulary).
 
         Raises:
-            ShapeError: The tokens are no such matrix, or the memory is of another batch.
+            ShapeError: The tokens are no such matrix or no whole numbers, or the memory is of another batch
+                or another network.
             UsageError: A token is not of the vocabulary; looked for on the CPU only, as a look at other
                 devices would wait for them.
         """
         self._check(tokens)
         memory = Memory(0) if memory is None else memory
+        memory.check(self.size.layers, self.size.width)
         x = self.embedding(tokens) * math.sqrt(self.size.width)
         pasts = [memory.past(layer, x) for layer in range(self.size.layers)]
         relatives = self._relatives(x, pasts[0].shape[1])
@@ -205,13 +208,10 @@ class TransformerXL(nn.Module):
     def _check(self, tokens: Tensor) -> None:
         if tokens.ndim != 2 or not tokens.numel():
             raise ShapeError(f"tokens have shape {tuple(tokens.shape)}; expected (N, T), at least one token")
+        check_numbers(tokens)
         if tokens.device.type != "cpu" or torch.compiler.is_compiling():
             return
-        least, most = tokens.min().item(), tokens.max().item()
-        if least < 0 or most >= self.size.vocabulary:
-            raise UsageError(
-                f"tokens are from {least} to {most}; expected 0 to {self.size.vocabulary - 1}, the vocabulary"
-            )
+        check_within(tokens, self.size.vocabulary)
 
 
 def _begin(module: nn.Module) -> None:
