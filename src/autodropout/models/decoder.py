@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodropout.errors import ShapeError, UsageError
+from autodropout.models.fused_attention import attend, needs_weights
 from autodropout.models.tokens import check_numbers, check_within
 from autodropout.policy import ROLES
 from autodropout.site import Site
@@ -40,8 +41,8 @@ class DecoderBlock(nn.Module):
     with that name. ``softmax`` and ``residual`` are identities there for this purpose: the attention
     weights, (N, heads, T, T), and the stream as it leaves the layer.
 
-    The weights exist only while something is hooked onto ``softmax``, such as a pattern; otherwise a fused
-    kernel computes the same function without them. The two agree within rounding.
+    The weights exist only while something acts on ``softmax``, such as a pattern that is not off; otherwise a
+    fused kernel computes the same function without them. The two agree within rounding.
 
     Args:
         width: Channels of the stream, a multiple of ``heads``.
@@ -77,8 +78,8 @@ class DecoderBlock(nn.Module):
         return cast(Tensor, self.residual(h + self.ffn(self.ffn_norm(h))))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        if not self.softmax._forward_hooks:
-            return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        if not needs_weights(self.softmax, query.device):
+            return attend(query, key, value, causal=True)
         scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         weights = scores.masked_fill(later, -math.inf).softmax(-1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodropout.errors import ShapeError, UsageError
+from autodropout.models.fused_attention import needs_weights
 from autodropout.models.memory import Memory
 from autodropout.models.relative import Relative, distances, unseen
 from autodropout.models.tokens import check_numbers, check_within
@@ -80,7 +81,7 @@ class XlBlock(nn.Module):
     ``residual`` are identities there for this purpose: the attention weights, (N, heads, T, M + T), and the
     stream as it leaves the layer.
 
-    The weights are handed out only while something is hooked onto ``softmax``, such as a pattern;
+    The weights are handed out only while something acts on ``softmax``, such as a pattern that is not off;
     otherwise torch's own attention computes the same function, by a memory-efficient kernel where it has one:
     none for gradients on the CPU, where it would keep the weights, too, and is left aside as slower. The ways
     agree within rounding.
@@ -121,7 +122,7 @@ class XlBlock(nn.Module):
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, relative: Relative) -> Tensor:
         keeps_weights = query.device.type == "cpu" and query.requires_grad
-        if self.softmax._forward_hooks or keeps_weights:
+        if needs_weights(self.softmax, query.device) or keeps_weights:
             return relative.averaged(self.softmax(relative.weights(query, key)), value)
         return relative.attended(query, key, value)
 
