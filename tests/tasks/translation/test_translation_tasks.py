@@ -120,6 +120,15 @@ def test_without_the_libraries_it_says_what_to_do(folder, monkeypatch):
     assert toy(folder).missing() == "no such library"
 
 
+def test_files_that_do_not_fit_together_are_not_ready(folder):
+    file = folder / "toy" / "train.en"
+    file.write_text(file.read_text(encoding="utf8").partition("\n")[2], encoding="utf8")
+    assert toy(folder).missing() == (
+        f"train.de has 16 lines and train.en 15 in {folder}/toy; line n of one must be the translation of line "
+        "n of the other"
+    )
+
+
 def test_a_policy_of_maps_is_refused(folder):
     with pytest.raises(
         SiteError, match=r'site "encoder.blocks.0.ffn" has layout NTC and takes a TokenPattern'
