@@ -8,7 +8,7 @@ import pytest
 
 from autodropout.data import parallel
 from autodropout.data.files import VARIABLE
-from autodropout.data.multi30k import MULTI30K
+from autodropout.data.multi30k import MULTI30K, MULTI30K_EN_FR
 from autodropout.data.parallel import PARTS, ParallelFiles
 from autodropout.errors import DataError
 from autodropout.tasks.translation.named import IWSLT14_DE_EN
@@ -172,7 +172,11 @@ def test_the_real_captions():
     assert [len(part) for part in (train, validation, test)] == [29_000, 1014, 1000]
     assert train.source[0] == "Zwei junge weiße Männer sind im Freien in der Nähe vieler Büsche."
     assert train.target[0] == "Two young, White males are outside near many bushes."
-    assert len(MULTI30K.checksums) == 6
+    assert len(MULTI30K.checksums) == len(MULTI30K_EN_FR.checksums) == 6
+    MULTI30K_EN_FR.check(REAL)
+    french = MULTI30K_EN_FR.read(REAL, "train")
+    assert french.source == train.target
+    assert french.target[0] == "Deux jeunes hommes blancs sont dehors près de buissons."
 
 
 @pytest.mark.skipif(

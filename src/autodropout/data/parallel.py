@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autodropout.data.files import VARIABLE
+from autodropout.data.files import VARIABLE, Remote, fetching
 from autodropout.errors import DataError
 
 PARTS = ("train", "validation", "test")
@@ -48,6 +48,8 @@ class ParallelFiles:
         names: Names of the files of the parts ``train``, ``validation`` and ``test``, without ending.
         advice: Where to get the files, the end of a sentence that begins with "put".
         checksums: SHA-256 of what is inside, by name with ending; files that are not named may be any.
+        address: The folder on the web that has them, packed, so that ``download`` can fetch them under the
+            name of ``folder``; None where nobody publishes them so.
     """
 
     title: str
@@ -57,6 +59,21 @@ class ParallelFiles:
     names: tuple[str, str, str]
     advice: str
     checksums: Mapping[str, str] = field(hash=False)
+    address: str | None = None
+
+    def remotes(self) -> tuple[Remote, ...]:
+        """Return what there is to fetch."""
+        if self.address is None:
+            return ()
+        return tuple(
+            Remote(
+                address=f"{self.address}/{name}.gz",
+                file=f"{self.folder}/{name}.gz",
+                checksum=self.checksums[name],
+            )
+            for part in PARTS
+            for name in self._sides(part)
+        )
 
     def check(self, data: Path) -> None:
         """Look whether all files are there and fit together.
@@ -109,8 +126,13 @@ class ParallelFiles:
         raise DataError(
             f"{self.title} is not at {folder}: there is no {name} or {name}.gz; put {self.advice} into a "
             f"folder {self.folder}/, and name the folder that holds {self.folder}/ by --data or by the "
-            f"environment variable {VARIABLE}"
+            f"environment variable {VARIABLE}{self._or_fetch(data)}"
         )
+
+    def _or_fetch(self, data: Path) -> str:
+        if self.address is None:
+            return ""
+        return f"; or have them fetched: {fetching(self.folder, data.absolute())}"
 
     def _lines(self, data: Path, name: str) -> tuple[str, ...]:
         file = self._file(data, name)

@@ -158,7 +158,8 @@ class EncoderDecoder(nn.Module):
         _check_tokens("target", target, self.embedding.num_embeddings, len(self.codes))
         if len(source) != len(target):
             raise ShapeError(
-                f"there are {len(source)} sources and {len(target)} targets; expected one target for each source"
+                f"there are {len(source)} sources and {len(target)} targets; expected one target for each "
+                "source"
             )
         valid = target != self.pad
         h = self.decoder(self.embed(self.embedding, target), valid, encoded, source_valid)

@@ -40,8 +40,9 @@ def attend_widened(
 ) -> Tensor:
     """Do what ``attend`` does on heads with zeros behind their channels, which change no score."""
     width = query.shape[-1]
-    wide = [F.pad(part, (0, -width % ALIGNED)) for part in (query, key, value)]
-    attended = F.scaled_dot_product_attention(*wide, mask, is_causal=causal, scale=1.0 / math.sqrt(width))
+    query, key, value = (F.pad(part, (0, -width % ALIGNED)) for part in (query, key, value))
+    scale = 1.0 / math.sqrt(width)
+    attended = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=scale)
     return attended[..., :width]
 
 
@@ -59,8 +60,9 @@ class _HasPattern(Protocol):
 def needs_weights(softmax: nn.Module, device: torch.device) -> bool:
     """Say whether something that stands on the attention weights would look at them or change them.
 
-    A pattern that is off does neither, and nothing of ours does in evaluation. There the CPU makes the weights
-    all the same: rewards of released trials were measured so, and would else move in their last digits.
+    A pattern that is off does neither, and nothing of ours does in evaluation. There the CPU makes the
+    weights all the same: rewards of released trials were measured so, and would else move in their last
+    digits.
 
     Args:
         softmax: The module whose output the weights are.

@@ -28,6 +28,4 @@ def check_within(tokens: Tensor, vocabulary: int) -> None:
     """
     least, most = int(tokens.min()), int(tokens.max())
     if least < 0 or most >= vocabulary:
-        raise UsageError(
-            f"tokens are from {least} to {most}; expected 0 to {vocabulary - 1}, the vocabulary"
-        )
+        raise UsageError(f"tokens are from {least} to {most}; expected 0 to {vocabulary - 1}, the vocabulary")

@@ -150,8 +150,8 @@ def test_words_outside_the_vocabulary_are_found_before_training(monkeypatch, par
     with pytest.raises(UsageError) as caught:
         RECIPE.train(replace(corpus(), **{part: text}), lambda net: None, 0)
     assert str(caught.value) == (
-        f"the {part} text has tokens from {text.min()} to {text.max()}; expected 0 to 19, the vocabulary: was "
-        "it numbered with another one?"
+        f"the {part} text has tokens from {text.min()} to {text.max()}; expected 0 to 19, the vocabulary: "
+        "was it numbered with another one?"
     )
 
 

@@ -67,8 +67,8 @@ def transformer_baselines(
     its policy. What ``token_baselines`` has besides, such as augmented and adaptive dropout, is there, too.
 
     The strength is the drop probability throughout, but for R-Drop on a model that has a policy: it brings no
-    dropout there, its two passes are of the policy's, and a strength of .1 is the weight ``r_drop``, one of .2
-    twice that.
+    dropout there, its two passes are of the policy's, and a strength of .1 is the weight ``r_drop``, one of
+    .2 twice that.
 
     Args:
         embedded: Names of the modules whose outputs are embedded tokens.
