@@ -6,7 +6,8 @@ step is a ratio: each round runs all cases one after the other, on one thread, i
 by the same round's step of the first. An evaluation is that of the whole network on as many random tokens as
 a share of the test text has; its time is scaled to the whole text. Translation's steps are of one layer on
 each side of the network for IWSLT-14, over as few words, on a batch of 32 pairs of 8 to 20 tokens, padded as
-in training; policies leave the padding out.
+in training; policies leave the padding out. Beam search translates as many sentences by the same network,
+untrained, all at once and one after the other; both must find the same translations.
 
     python benchmarks/text.py [--only language translation] [--rounds 9] [--share 0.1]
 
@@ -27,7 +28,7 @@ import record
 from autodropout.applying import apply
 from autodropout.baselines import paper_transformer_finding
 from autodropout.data.ptb import WHOLE_PTB
-from autodropout.models.beam_search import padded
+from autodropout.models.beam_search import BeamSettings, padded, translate
 from autodropout.models.encoder_decoder import EncoderDecoder
 from autodropout.models.memory import Memory
 from autodropout.models.transformer_blocks import IWSLT
@@ -42,6 +43,7 @@ from layers import Run, compared
 EIGHTH = XlSize(vocabulary=1_250, layers=2)
 BATCH, SEGMENT = 16, 70
 PAIRS, SHORTEST, LONGEST = 32, 8, 20
+BEAMS = 4
 BLOCKS = TokenPattern(size=2, stride=1, share_t=True, rate=0.1)
 ALL_BUT_SOFTMAX = Policy({f"role:{role}": BLOCKS for role in ROLES if role != "softmax"})
 POLICIES = {
@@ -123,9 +125,28 @@ def translating(policy: Policy | None = None) -> Run:
     return run
 
 
-def sentences() -> Tensor:
+def searching(rounds: int, num_sentences: int = PAIRS) -> dict[str, object]:
+    """Return the time of beam search in a batch over that of one sentence after the other.
+
+    The network is untrained, so that most translations grow as long as they may: both ways make all steps.
+    """
+    net = EncoderDecoder(vocabulary=EIGHTH.vocabulary, size=replace(IWSLT, layers=1)).eval()
+    source, settings = sentences(num_sentences), BeamSettings(begin=1, end=2, beams=BEAMS, longest=LONGEST)
+    alone = [row[row != net.pad][None] for row in source]
+
+    def one_by_one() -> list[list[int]]:
+        return [translate(net, sentence, settings)[0] for sentence in alone]
+
+    def in_a_batch() -> list[list[int]]:
+        return translate(net, source, settings)
+
+    assert in_a_batch() == one_by_one()
+    return compared({"one by one": one_by_one, "in a batch": in_a_batch}, rounds, {"in a batch": 1.0})
+
+
+def sentences(number: int = PAIRS) -> Tensor:
     """Return random sentences, every length from the shortest to the longest about as often."""
-    lengths = [SHORTEST + row % (LONGEST - SHORTEST + 1) for row in range(PAIRS)]
+    lengths = [SHORTEST + row % (LONGEST - SHORTEST + 1) for row in range(number)]
     return padded([torch.randint(1, EIGHTH.vocabulary, (length,)).tolist() for length in lengths], 0)
 
 
@@ -184,6 +205,14 @@ def language(rounds: int, share: float) -> dict[str, object]:
     }
 
 
+def translation(rounds: int) -> dict[str, object]:
+    """Return all figures of translation."""
+    return {
+        "training step with a policy": policies(rounds, translating),
+        "beam search, four beams, 32 sentences": searching(rounds),
+    }
+
+
 def main() -> None:
     """Measure what is asked for and write it down."""
     parser = argparse.ArgumentParser(
@@ -198,7 +227,7 @@ def main() -> None:
     if "language" in options.only:
         record.write("text", language(options.rounds, options.share))
     if "translation" in options.only:
-        record.write("translation", {"training step with a policy": policies(options.rounds, translating)})
+        record.write("translation", translation(options.rounds))
 
 
 if __name__ == "__main__":

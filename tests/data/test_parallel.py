@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from autodropout.data import parallel
 from autodropout.data.files import VARIABLE
-from autodropout.data.multi30k import MULTI30K
+from autodropout.data.multi30k import MULTI30K, MULTI30K_EN_FR
 from autodropout.data.parallel import PARTS, ParallelFiles
 from autodropout.errors import DataError
 from autodropout.tasks.translation.named import IWSLT14_DE_EN
@@ -73,14 +74,50 @@ def test_a_missing_file_says_where_it_comes_from_and_goes(folder):
         )
 
 
-def test_files_of_unequal_lengths_are_refused(folder):
-    (folder / "toy" / "train.en").write_text("a house\n")
-    with pytest.raises(DataError) as caught:
-        FILES.read(folder, "train")
-    assert str(caught.value) == (
-        f"train.de has 2 lines and train.en 1 in {folder}/toy; line n of one must be the translation of line "
-        "n of the other"
-    )
+@pytest.mark.parametrize("text", ["a house\n", "a house"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_of_unequal_lengths_are_refused_and_found_by_a_look(folder, text, packed, monkeypatch):
+    file = folder / "toy" / "train.en"
+    file.unlink()
+    if packed:
+        Path(f"{file}.gz").write_bytes(gzip.compress(text.encode()))
+    else:
+        file.write_text(text)
+
+    def expect(look):
+        with pytest.raises(DataError) as caught:
+            look()
+        assert str(caught.value) == (
+            f"train.de has 2 lines and train.en 1 in {folder}/toy; line n of one must be the translation of "
+            "line n of the other"
+        )
+
+    expect(lambda: FILES.read(folder, "train"))
+    expect(lambda: FILES.check(folder))
+    monkeypatch.setattr(parallel, "_READ_BY_CHECK", 0)  # as if they were too large to be read
+    expect(lambda: FILES.check(folder))
+
+
+def test_large_files_are_counted_without_being_held(folder, monkeypatch):
+    monkeypatch.setattr(parallel, "_READ_BY_CHECK", 0)
+    monkeypatch.setattr(parallel, "_CHUNK", 3)
+    monkeypatch.setattr(ParallelFiles, "read", None)
+    FILES.check(folder)
+    file = folder / "toy" / "train.de"
+    Path(f"{file}.gz").write_bytes(gzip.compress(file.read_bytes())[:-9])
+    file.unlink()
+    with pytest.raises(DataError, match=r"train.de.gz is damaged \(.+\); get it again"):
+        FILES.check(folder)
+
+
+def test_a_look_finds_other_encodings_and_empty_lines(folder):
+    file = folder / "toy" / "test.de"
+    file.write_bytes("ein Haus\nzwei Häuser\n".encode("latin-1"))
+    with pytest.raises(DataError, match="line 2 is no UTF-8"):
+        FILES.check(folder)
+    file.write_text("ein Haus\n\n")
+    with pytest.raises(DataError, match="line 2 is empty"):
+        FILES.check(folder)
 
 
 @pytest.mark.parametrize("empty", ["", " \t"])
@@ -135,7 +172,11 @@ def test_the_real_captions():
     assert [len(part) for part in (train, validation, test)] == [29_000, 1014, 1000]
     assert train.source[0] == "Zwei junge weiße Männer sind im Freien in der Nähe vieler Büsche."
     assert train.target[0] == "Two young, White males are outside near many bushes."
-    assert len(MULTI30K.checksums) == 6
+    assert len(MULTI30K.checksums) == len(MULTI30K_EN_FR.checksums) == 6
+    MULTI30K_EN_FR.check(REAL)
+    french = MULTI30K_EN_FR.read(REAL, "train")
+    assert french.source == train.target
+    assert french.target[0] == "Deux jeunes hommes blancs sont dehors près de buissons."
 
 
 @pytest.mark.skipif(

@@ -50,7 +50,10 @@ def test_long_pairs_are_left_out():
     assert numbered_pairs(pairs, Letters(), longest=4).source.lengths.tolist() == [3]
     with pytest.raises(DataError) as caught:
         numbered_pairs(pairs, Letters(), longest=2)
-    assert str(caught.value) == ("none of the 3 sentence pairs has at most 2 subwords; raise the limit")
+    assert str(caught.value) == (
+        "none of the 3 sentence pairs has at most 2 subwords with its ends; shorten the lines, or, in "
+        "Python, allow more (CorpusSettings.longest)"
+    )
 
 
 def test_every_pair_is_in_one_batch_and_batches_are_small():

@@ -157,3 +157,28 @@ def test_refuses_other_shapes(shape):
     assert str(caught.value) == (
         f"tokens have shape {shape}; expected (N, T) with T from 1 to the context, 6"
     )
+
+
+@pytest.mark.parametrize("token", [11, -1])
+def test_refuses_tokens_outside_the_vocabulary(token):
+    text = tokens()
+    text[1, 2] = token
+    with pytest.raises(UsageError) as caught:
+        small()(text)
+    assert str(caught.value) == (
+        f"tokens are from {text.min()} to {text.max()}; expected 0 to 10, the vocabulary"
+    )
+
+
+def test_refuses_tokens_that_are_no_whole_numbers():
+    with pytest.raises(ShapeError) as caught:
+        small()(tokens().float())
+    assert str(caught.value) == "tokens are torch.float32; expected torch.int64, the numbers of words"
+    assert torch.equal(small()(tokens().int()), small()(tokens()))
+
+
+def test_compiled_it_is_the_same_function():
+    net = small()
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(tokens()), net(tokens()))
+    torch._dynamo.reset()

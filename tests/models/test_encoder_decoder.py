@@ -385,6 +385,16 @@ def test_refuses_tokens_outside_the_vocabulary(side, token):
     )
 
 
+def test_refuses_more_sources_or_targets_than_there_are_of_the_others():
+    source, target = batch()
+    for other in (target[:-1], torch.cat([target, target[:1]])):
+        with pytest.raises(ShapeError) as caught:
+            small()(source, other)
+        assert str(caught.value) == (
+            f"there are {len(source)} sources and {len(other)} targets; expected one target for each source"
+        )
+
+
 def test_refuses_a_source_of_nothing():
     source, target = batch()
     source[1] = 0

@@ -313,6 +313,25 @@ def test_refuses_tokens_outside_the_vocabulary(token):
     )
 
 
+def test_refuses_tokens_that_are_no_whole_numbers():
+    with pytest.raises(ShapeError) as caught:
+        small()(tokens().float())
+    assert str(caught.value) == "tokens are torch.float32; expected torch.int64, the numbers of words"
+
+
+@pytest.mark.parametrize("sizes", [{"layers": 1}, {"layers": 3}, {"width": 12}])
+def test_a_memory_of_another_network(sizes):
+    memory, net = Memory(4), small(**sizes)
+    small()(tokens(), memory)
+    with pytest.raises(ShapeError) as caught:
+        net(tokens(), memory)
+    assert str(caught.value) == (
+        f"the memory is of 2 layers of 8 channels, the network has {net.size.layers} of {net.size.width}; "
+        "take a new Memory for each network"
+    )
+    assert all(state.shape == (3, 4, 8) for state in memory.states)
+
+
 def test_a_block_alone():
     block = XlBlock(XlSize(**SMALL))
     assert [site.name for site in find_sites(block)] == list(ROLES)

@@ -22,20 +22,50 @@ def data_folder(folder: str | None = None) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """A file that somebody publishes.
+
+    Attributes:
+        address: Where.
+        file: Where it belongs below the folder of data sets.
+        checksum: SHA-256 of its content; of what is inside, if it ends in ``.gz``.
+    """
+
+    address: str
+    file: str
+    checksum: str
+
+
+def fetching(name: str, data: Path) -> str:
+    """Return the command that fetches a data set, see ``autodropout.data.downloading``."""
+    call = f"download({name!r}, {str(data)!r})"
+    return f'python -c "from autodropout.data.downloading import download; {call}"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """The files of a data set.
 
     Attributes:
         title: What people call it.
-        folder: Subfolder of the folder of data sets.
+        folder: Subfolder of the folder of data sets, and what ``download`` calls it.
         checksums: SHA-256 of each file by its name.
         advice: Where to download what, the end of a sentence that begins with "download".
+        addresses: Where each file is published.
     """
 
     title: str
     folder: str
     checksums: Mapping[str, str]
     advice: str
+    addresses: Mapping[str, str]
+
+    def remotes(self) -> tuple[Remote, ...]:
+        """Return what there is to fetch."""
+        return tuple(
+            Remote(address=self.addresses[name], file=f"{self.folder}/{name}", checksum=checksum)
+            for name, checksum in self.checksums.items()
+        )
 
     def read(self, data: Path) -> tuple[bytes, ...]:
         """Return the content of each file.
@@ -46,7 +76,7 @@ class Published:
         Raises:
             DataError: A file is missing or another one.
         """
-        return tuple(self._content(data.absolute() / self.folder / name) for name in self.checksums)
+        return tuple(self._content(data.absolute(), name) for name in self.checksums)
 
     def texts(self, data: Path) -> tuple[str, ...]:
         """Return the content of each file as text.
@@ -62,20 +92,21 @@ class Published:
             for name, content in zip(self.checksums, self.read(data), strict=True)
         )
 
-    def _content(self, file: Path) -> bytes:
+    def _content(self, data: Path, name: str) -> bytes:
+        file = data / self.folder / name
         try:
             content = file.read_bytes()
         except OSError as error:
             raise DataError(
                 f"{self.title} is not at {file} ({error.strerror}); download {self.advice} into a folder "
                 f"{self.folder}/, and name the folder that holds {self.folder}/ by --data or by the "
-                f"environment variable {VARIABLE}"
+                f"environment variable {VARIABLE}; or have them fetched: {fetching(self.folder, data)}"
             ) from error
-        expected = self.checksums[file.name]
+        expected = self.checksums[name]
         if hashlib.sha256(content).hexdigest() != expected:
             raise DataError(
                 f"{file} is not the {self.title} file of that name: its SHA-256 is not {expected[:12]}...; "
-                f"download {self.advice} again"
+                f"download {self.advice} again, or: {fetching(self.folder, data)}"
             )
         return content
 

@@ -3,14 +3,18 @@
 import gzip
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autodropout.data.files import VARIABLE
+from autodropout.data.files import VARIABLE, Remote, fetching
 from autodropout.errors import DataError
 
 PARTS = ("train", "validation", "test")
+
+_READ_BY_CHECK = 32 * 2**20  # bytes of a file: that is read in a second, the largest of corpora in minutes
+_CHUNK = 2**20  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,8 @@ class ParallelFiles:
         names: Names of the files of the parts ``train``, ``validation`` and ``test``, without ending.
         advice: Where to get the files, the end of a sentence that begins with "put".
         checksums: SHA-256 of what is inside, by name with ending; files that are not named may be any.
+        address: The folder on the web that has them, packed, so that ``download`` can fetch them under the
+            name of ``folder``; None where nobody publishes them so.
     """
 
     title: str
@@ -53,16 +59,36 @@ class ParallelFiles:
     names: tuple[str, str, str]
     advice: str
     checksums: Mapping[str, str] = field(hash=False)
+    address: str | None = None
+
+    def remotes(self) -> tuple[Remote, ...]:
+        """Return what there is to fetch."""
+        if self.address is None:
+            return ()
+        return tuple(
+            Remote(
+                address=f"{self.address}/{name}.gz",
+                file=f"{self.folder}/{name}.gz",
+                checksum=self.checksums[name],
+            )
+            for part in PARTS
+            for name in self._sides(part)
+        )
 
     def check(self, data: Path) -> None:
-        """Look whether all files are there, without reading them.
+        """Look whether all files are there and fit together.
+
+        Parts with files of up to 32 MiB are read as ``read`` does; of larger ones only the lines are counted.
 
         Raises:
-            DataError: One is missing.
+            DataError: A file is missing, or what ``read`` says of a part.
         """
-        for name in self.names:
-            for language in (self.source, self.target):
-                self._file(data, f"{name}.{language}")
+        files = [[self._file(data, name) for name in self._sides(part)] for part in PARTS]
+        for part, both in zip(PARTS, files, strict=True):
+            if max(file.stat().st_size for file in both) <= _READ_BY_CHECK:
+                self.read(data, part)
+            else:
+                self._check_equal(data, part, *map(_num_lines, both))
 
     def read(self, data: Path, part: str) -> Pairs:
         """Return a part.
@@ -75,15 +101,22 @@ class ParallelFiles:
             DataError: A file is missing, damaged or not in UTF-8, a line is empty, or the two files have
                 not the same number of lines.
         """
+        source, target = (self._lines(data, name) for name in self._sides(part))
+        self._check_equal(data, part, len(source), len(target))
+        return Pairs(source=source, target=target)
+
+    def _sides(self, part: str) -> tuple[str, str]:
         name = self.names[PARTS.index(part)]
-        source, target = (self._lines(data, f"{name}.{language}") for language in (self.source, self.target))
-        if len(source) != len(target):
+        return f"{name}.{self.source}", f"{name}.{self.target}"
+
+    def _check_equal(self, data: Path, part: str, num_source: int, num_target: int) -> None:
+        if num_source != num_target:
+            source, target = self._sides(part)
             raise DataError(
-                f"{name}.{self.source} has {len(source)} lines and {name}.{self.target} {len(target)} in "
+                f"{source} has {num_source} lines and {target} {num_target} in "
                 f"{data.absolute() / self.folder}; line n of one must be the translation of line n of the "
                 "other"
             )
-        return Pairs(source=source, target=target)
 
     def _file(self, data: Path, name: str) -> Path:
         folder = data.absolute() / self.folder
@@ -93,8 +126,13 @@ class ParallelFiles:
         raise DataError(
             f"{self.title} is not at {folder}: there is no {name} or {name}.gz; put {self.advice} into a "
             f"folder {self.folder}/, and name the folder that holds {self.folder}/ by --data or by the "
-            f"environment variable {VARIABLE}"
+            f"environment variable {VARIABLE}{self._or_fetch(data)}"
         )
+
+    def _or_fetch(self, data: Path) -> str:
+        if self.address is None:
+            return ""
+        return f"; or have them fetched: {fetching(self.folder, data.absolute())}"
 
     def _lines(self, data: Path, name: str) -> tuple[str, ...]:
         file = self._file(data, name)
@@ -109,9 +147,25 @@ class ParallelFiles:
 
 
 def _unpacked(file: Path) -> bytes:
-    try:
+    with _reading(file):
         content = file.read_bytes()
         return gzip.decompress(content) if file.suffix == ".gz" else content
+
+
+def _num_lines(file: Path) -> int:
+    """Count the lines of a file that is too large to be held."""
+    number, last = 0, b"\n"
+    with _reading(file), gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            number, last = number + chunk.count(b"\n"), chunk[-1:]
+    return number + (last != b"\n")
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Say in our words what goes wrong with a file."""
+    try:
+        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{file} is damaged ({error}); get it again") from error
     except OSError as error:

@@ -10,6 +10,7 @@ from autodropout.data.text import Corpus, CorpusSize, numbered, words_of
 
 SOURCE = "https://github.com/tomsercu/lstm/tree/master/data"
 
+_RAW = "https://raw.githubusercontent.com/tomsercu/lstm/master/data"
 _CHECKSUMS = {
     "ptb.train.txt": "fcea919f6cf83f35d4d00c6cbf08040d13d4155226340912e2fef9c9c4102cbf",
     "ptb.valid.txt": "c9fe6985fe0d4ccb578183407d7668fc6066c20700cb4cf87d8ff1cc34df1bf2",
@@ -30,7 +31,7 @@ def check_ptb(folder: str | None = None) -> None:
     Raises:
         DataError: A file is missing or damaged.
     """
-    _published().read(data_folder(folder))
+    ptb_files().read(data_folder(folder))
 
 
 def load_ptb(folder: str | None = None, size: CorpusSize | None = None) -> Corpus:
@@ -51,14 +52,16 @@ def load_ptb(folder: str | None = None, size: CorpusSize | None = None) -> Corpu
 
 @lru_cache(maxsize=4)
 def _load(data: Path, size: CorpusSize) -> Corpus:
-    train, validation, test = map(words_of, _published().texts(data))
+    train, validation, test = map(words_of, ptb_files().texts(data))
     return numbered(train, validation, test, size)
 
 
-def _published() -> Published:
+def ptb_files() -> Published:
+    """Return which files they are and where they come from."""
     return Published(
         title="Penn Treebank",
         folder="ptb",
         checksums=_CHECKSUMS,
         advice=f"{', '.join(_CHECKSUMS)} from {SOURCE}",
+        addresses={name: f"{_RAW}/{name}" for name in _CHECKSUMS},
     )

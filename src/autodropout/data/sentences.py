@@ -100,7 +100,8 @@ def numbered_pairs(pairs: Pairs, subwords: Subwords, longest: int | None = None)
         targets.append(Sentences.of([target for _, target in both]))
     if not any(map(len, sources)):
         raise DataError(
-            f"none of the {len(pairs)} sentence pairs has at most {longest} subwords; raise the limit"
+            f"none of the {len(pairs)} sentence pairs has at most {longest} subwords with its ends; shorten "
+            "the lines, or, in Python, allow more (CorpusSettings.longest)"
         )
     return NumberedPairs(source=_joined(sources), target=_joined(targets))
 

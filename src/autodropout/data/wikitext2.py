@@ -11,6 +11,7 @@ SOURCE = "https://github.com/pytorch/examples/tree/main/word_language_model/data
 WHOLE_WIKITEXT2 = CorpusSize(vocabulary=33_278, train=2_088_628, validation=217_646, test=245_569)
 """All of it, over its full vocabulary."""
 
+_RAW = "https://raw.githubusercontent.com/pytorch/examples/main/word_language_model/data/wikitext-2"
 _CHECKSUMS = {
     "wiki.train.tokens": "9e9fa1ad55b1c2c95b08e37dd8e653f638fac2c6de904b79e813611eefbc985f",
     "wiki.valid.tokens": "f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8",
@@ -27,7 +28,7 @@ def check_wikitext2(folder: str | None = None) -> None:
     Raises:
         DataError: A file is missing or damaged.
     """
-    _published().read(data_folder(folder))
+    wikitext2_files().read(data_folder(folder))
 
 
 def load_wikitext2(folder: str | None = None, size: CorpusSize | None = None) -> Corpus:
@@ -48,15 +49,17 @@ def load_wikitext2(folder: str | None = None, size: CorpusSize | None = None) ->
 
 @lru_cache(maxsize=4)
 def _load(data: Path, size: CorpusSize) -> Corpus:
-    train, validation, test = map(words_of, _published().texts(data))
+    train, validation, test = map(words_of, wikitext2_files().texts(data))
     return numbered(train, validation, test, size)
 
 
-def _published() -> Published:
+def wikitext2_files() -> Published:
+    """Return which files they are and where they come from."""
     first, second, third = _CHECKSUMS
     return Published(
         title="WikiText-2",
         folder="wikitext-2",
         checksums=_CHECKSUMS,
         advice=f"train.txt, valid.txt and test.txt from {SOURCE} as {first}, {second} and {third}",
+        addresses={name: f"{_RAW}/{name.split('.')[1]}.txt" for name in _CHECKSUMS},
     )

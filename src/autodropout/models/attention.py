@@ -5,7 +5,8 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from autodropout.models.fused_attention import attend, needs_weights
 
 
 class Seen(NamedTuple):
@@ -21,8 +22,8 @@ class Attention(nn.Module):
     Each of the roles ``query, key, value, softmax, output`` is the output of the module with that name;
     ``softmax`` is an identity there for this purpose: the attention weights, (N, heads, T, S).
 
-    The weights exist only while something is hooked onto ``softmax``, such as a pattern; otherwise a fused
-    kernel computes the same function without them. The two agree within rounding.
+    The weights exist only while something acts on ``softmax``, such as a pattern that is not off; otherwise a
+    fused kernel computes the same function without them. The two agree within rounding.
 
     Args:
         width: Channels of both sequences and of the result, a multiple of ``heads``.
@@ -72,8 +73,8 @@ class Attention(nn.Module):
         return h.view(*h.shape[:-1], self.heads, -1).transpose(1, 2)
 
     def _attend(self, query: Tensor, seen: Seen, visible: Tensor | None, causal: bool) -> Tensor:
-        if not self.softmax._forward_hooks:
-            return F.scaled_dot_product_attention(query, seen.key, seen.value, visible, is_causal=causal)
+        if not needs_weights(self.softmax, query.device):
+            return attend(query, seen.key, seen.value, visible, causal)
         scores = query @ seen.key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         if causal:
             visible = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()

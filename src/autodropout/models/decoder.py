@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodropout.errors import ShapeError, UsageError
+from autodropout.models.fused_attention import attend, needs_weights
+from autodropout.models.tokens import check_numbers, check_within
 from autodropout.policy import ROLES
 from autodropout.site import Site
 
@@ -39,8 +41,8 @@ class DecoderBlock(nn.Module):
     with that name. ``softmax`` and ``residual`` are identities there for this purpose: the attention
     weights, (N, heads, T, T), and the stream as it leaves the layer.
 
-    The weights exist only while something is hooked onto ``softmax``, such as a pattern; otherwise a fused
-    kernel computes the same function without them. The two agree within rounding.
+    The weights exist only while something acts on ``softmax``, such as a pattern that is not off; otherwise a
+    fused kernel computes the same function without them. The two agree within rounding.
 
     Args:
         width: Channels of the stream, a multiple of ``heads``.
@@ -76,8 +78,8 @@ class DecoderBlock(nn.Module):
         return cast(Tensor, self.residual(h + self.ffn(self.ffn_norm(h))))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        if not self.softmax._forward_hooks:
-            return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        if not needs_weights(self.softmax, query.device):
+            return attend(query, key, value, causal=True)
         scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         weights = scores.masked_fill(later, -math.inf).softmax(-1)
@@ -123,7 +125,9 @@ class Decoder(nn.Module):
         """Map tokens, int64, (N, T), to the logits of what follows each of them, (N, T, vocabulary).
 
         Raises:
-            ShapeError: The tokens are no such matrix, or T is larger than the context.
+            ShapeError: The tokens are no such matrix or no whole numbers, or T is larger than the context.
+            UsageError: A token is not of the vocabulary; found on the CPU only, as a look at other devices
+                would wait for them.
         """
         context = self.places.num_embeddings
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= context:
@@ -131,10 +135,18 @@ class Decoder(nn.Module):
                 f"tokens have shape {tuple(tokens.shape)}; expected (N, T) with T from 1 to the context, "
                 f"{context}"
             )
-        x = self.embedding(tokens) + self.places.weight[: tokens.shape[1]]
+        check_numbers(tokens)
+        x = self._embedded(tokens) + self.places.weight[: tokens.shape[1]]
         for block in self.blocks:
             x = block(x)
         return F.linear(self.norm(x), self.embedding.weight)
+
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        try:
+            return cast(Tensor, self.embedding(tokens))
+        except IndexError:  # torch looks at every token anyway: a step need not look again
+            check_within(tokens, self.embedding.num_embeddings)
+            raise
 
 
 def _begin(module: nn.Module) -> None:

@@ -151,11 +151,16 @@ class EncoderDecoder(nn.Module):
             target: Tokens, int64, (N, T).
 
         Raises:
-            ShapeError: They are no such matrices, or too long.
+            ShapeError: They are no such matrices, too long, or not equally many.
             UsageError: On a CPU: a token is outside the vocabulary, or a sequence is all padding.
         """
         encoded, source_valid = self.encode(source)
         _check_tokens("target", target, self.embedding.num_embeddings, len(self.codes))
+        if len(source) != len(target):
+            raise ShapeError(
+                f"there are {len(source)} sources and {len(target)} targets; expected one target for each "
+                "source"
+            )
         valid = target != self.pad
         h = self.decoder(self.embed(self.embedding, target), valid, encoded, source_valid)
         return F.linear(h, self.embedding.weight)

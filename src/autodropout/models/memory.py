@@ -44,6 +44,25 @@ class Memory:
     def states(self, states: Sequence[Tensor]) -> None:
         self._states = tuple(states)
 
+    def check(self, num_layers: int, width: int) -> None:
+        """Refuse to be read by a network of other sizes than the one that wrote it.
+
+        Args:
+            num_layers: Of the network.
+            width: Channels of its stream.
+
+        Raises:
+            ShapeError: It holds another number of layers or channels.
+        """
+        if not self._states:
+            return
+        layers, channels = len(self._states), self._states[0].shape[-1]
+        if (layers, channels) != (num_layers, width):
+            raise ShapeError(
+                f"the memory is of {layers} layers of {channels} channels, the network has {num_layers} of "
+                f"{width}; take a new Memory for each network"
+            )
+
     def past(self, layer: int, x: Tensor) -> Tensor:
         """Return what a layer's input was before this segment, (N, up to ``length``, C).
 

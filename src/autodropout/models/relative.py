@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from autodropout.models.fused_attention import attend
 
 _LONGEST_WAVE = 10_000.0
 
@@ -57,7 +58,7 @@ class Relative:
             for part, bias in ((query_NTC, self.content_bias), (key_NSC, None), (value_NSC, None))
         )
         bias_NHTS = self._by_distance(query_NTC).transpose(0, 1)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias_NHTS)
+        attended = attend(query, key, value, bias_NHTS)
         return attended.transpose(1, 2).flatten(2)
 
     def _by_distance(self, query_NTC: Tensor) -> Tensor:

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodropout.errors import ShapeError, UsageError
+from autodropout.models.fused_attention import needs_weights
 from autodropout.models.memory import Memory
 from autodropout.models.relative import Relative, distances, unseen
+from autodropout.models.tokens import check_numbers, check_within
 from autodropout.policy import ROLES
 from autodropout.site import Site
 
@@ -79,7 +81,7 @@ class XlBlock(nn.Module):
     ``residual`` are identities there for this purpose: the attention weights, (N, heads, T, M + T), and the
     stream as it leaves the layer.
 
-    The weights are handed out only while something is hooked onto ``softmax``, such as a pattern;
+    The weights are handed out only while something acts on ``softmax``, such as a pattern that is not off;
     otherwise torch's own attention computes the same function, by a memory-efficient kernel where it has one:
     none for gradients on the CPU, where it would keep the weights, too, and is left aside as slower. The ways
     agree within rounding.
@@ -120,7 +122,7 @@ class XlBlock(nn.Module):
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, relative: Relative) -> Tensor:
         keeps_weights = query.device.type == "cpu" and query.requires_grad
-        if self.softmax._forward_hooks or keeps_weights:
+        if needs_weights(self.softmax, query.device) or keeps_weights:
             return relative.averaged(self.softmax(relative.weights(query, key)), value)
         return relative.attended(query, key, value)
 
@@ -170,12 +172,14 @@ class TransformerXL(nn.Module):
             Logits, (N, T, vocabulary).
 
         Raises:
-            ShapeError: The tokens are no such matrix, or the memory is of another batch.
+            ShapeError: The tokens are no such matrix or no whole numbers, or the memory is of another batch
+                or another network.
             UsageError: A token is not of the vocabulary; looked for on the CPU only, as a look at other
                 devices would wait for them.
         """
         self._check(tokens)
         memory = Memory(0) if memory is None else memory
+        memory.check(self.size.layers, self.size.width)
         x = self.embedding(tokens) * math.sqrt(self.size.width)
         pasts = [memory.past(layer, x) for layer in range(self.size.layers)]
         relatives = self._relatives(x, pasts[0].shape[1])
@@ -205,13 +209,10 @@ class TransformerXL(nn.Module):
     def _check(self, tokens: Tensor) -> None:
         if tokens.ndim != 2 or not tokens.numel():
             raise ShapeError(f"tokens have shape {tuple(tokens.shape)}; expected (N, T), at least one token")
+        check_numbers(tokens)
         if tokens.device.type != "cpu" or torch.compiler.is_compiling():
             return
-        least, most = tokens.min().item(), tokens.max().item()
-        if least < 0 or most >= self.size.vocabulary:
-            raise UsageError(
-                f"tokens are from {least} to {most}; expected 0 to {self.size.vocabulary - 1}, the vocabulary"
-            )
+        check_within(tokens, self.size.vocabulary)
 
 
 def _begin(module: nn.Module) -> None:

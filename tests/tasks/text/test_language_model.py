@@ -8,11 +8,12 @@ from torch.nn import functional as F
 
 from autodropout.applying import apply
 from autodropout.data.text import Corpus, CorpusSize, windows
-from autodropout.errors import SiteError
+from autodropout.errors import SiteError, UsageError
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.tasks.text import language_model as module
 from autodropout.tasks.text.language_model import LanguageModelRecipe
+from autodropout.tasks.text.r_drop import RDrop
 from autodropout.tasks.text.small import PtbSmall, PydocLm, WikiText2Small
 from autodropout.tasks.text.token_baselines import branch_ends, token_baselines
 from autodropout.tasks.text.xl_tasks import PTB_TXL
@@ -132,6 +133,37 @@ def test_a_loss_beyond_all_bounds_is_an_infinite_perplexity():
     examples = windows(torch.zeros(9, dtype=torch.int64), 8)
     logits = torch.tensor([0.0, 1e4]).expand(1, 8, 2)
     assert module._perplexity_on(examples)(lambda inputs: logits) == math.inf
+
+
+def test_r_drop_beside_a_policy():
+    beside = evaluate(WORDS, 0, replace(RECIPE, consistency=1.0))
+    assert beside.metrics["train_loss"] != evaluate(WORDS, 0).metrics["train_loss"]
+    prepared = RECIPE.train(corpus(), lambda net: RDrop(weight=1.0, placed=apply(net, WORDS)), 0)
+    assert prepared.metrics == beside.metrics
+    with pytest.raises(UsageError, match=r"R-Drop's weight is -1.0; expected a number of at least 0"):
+        replace(RECIPE, consistency=-1.0)
+
+
+def test_another_vocabulary_is_refused():
+    with pytest.raises(UsageError) as caught:
+        evaluate(WORDS, 0, replace(RECIPE, size=replace(RECIPE.size, vocabulary=19)))
+    assert str(caught.value) == (
+        "the text has a vocabulary of 20, the network one of 19; give the network the text's"
+    )
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+@pytest.mark.parametrize("token", [20, -1])
+def test_words_outside_the_vocabulary_are_found_before_training(monkeypatch, part, token):
+    monkeypatch.setattr(module, "fit", None)
+    text = getattr(corpus(), part).clone()
+    text[7] = token
+    with pytest.raises(UsageError) as caught:
+        RECIPE.train(replace(corpus(), **{part: text}), lambda net: None, 0)
+    assert str(caught.value) == (
+        f"the {part} text has tokens from {text.min()} to {text.max()}; expected 0 to 19, the vocabulary: "
+        "was it numbered with another one?"
+    )
 
 
 def test_a_policy_that_matches_nothing():

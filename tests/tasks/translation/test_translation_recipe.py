@@ -159,6 +159,18 @@ def test_r_drop_adds_the_disagreement_of_two_passes():
     torch.testing.assert_close(loss, mean + 2 * term)
 
 
+def test_r_drop_beside_a_policy():
+    words = Policy({"role:ffn": TokenPattern(size=1, share_c=True, rate=0.3)})
+    assert TranslationLoss.of(object(), 0.1, 3.0) == TranslationLoss(smoothing=0.1, weight=3.0)
+    assert TranslationLoss.of(RDrop(weight=0.0), 0.1, 3.0) == TranslationLoss(smoothing=0.1)
+    beside = replace(RECIPE, consistency=2.0).train(corpus(), lambda net: apply(net, words), 1)
+    prepared = RECIPE.train(corpus(), lambda net: RDrop(weight=2.0, placed=apply(net, words)), 1)
+    assert beside.metrics == prepared.metrics
+    assert beside.metrics != RECIPE.train(corpus(), lambda net: apply(net, words), 1).metrics
+    with pytest.raises(UsageError, match=r"R-Drop's weight is -1.0; expected a number of at least 0"):
+        replace(RECIPE, consistency=-1.0)
+
+
 def test_padding_is_kept_out_of_a_policys_masks(monkeypatch):
     seen = []
 

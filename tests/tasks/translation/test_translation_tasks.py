@@ -1,3 +1,4 @@
+import logging
 import os
 import pickle
 import re
@@ -15,7 +16,13 @@ from autodropout.policy import ROLES, Policy
 from autodropout.tasks.registry import task_named
 from autodropout.tasks.translation import named
 from autodropout.tasks.translation.corpus import load_translation
-from autodropout.tasks.translation.named import IWSLT14_DE_EN, MULTI30K_DE_EN, TRANSLATION_TASKS, WMT14_EN_FR
+from autodropout.tasks.translation.named import (
+    IWSLT14_DE_EN,
+    MULTI30K_DE_EN,
+    MULTI30K_EN_FR,
+    TRANSLATION_TASKS,
+    WMT14_EN_FR,
+)
 from translation_toy import TOY_SIZE, toy, write_toy
 
 TINY = TOY_SIZE
@@ -102,6 +109,30 @@ def test_the_large_ones_are_those_of_the_papers():
         assert f"({number} million)" in task.summary
 
 
+def test_the_small_ones_differ_in_their_languages_only():
+    assert MULTI30K_EN_FR.recipe == MULTI30K_DE_EN.recipe
+    assert (MULTI30K_EN_FR.files.source, MULTI30K_EN_FR.files.target) == ("en", "fr")
+    assert MULTI30K_EN_FR.files.names == MULTI30K_DE_EN.files.names
+    assert MULTI30K_EN_FR.key != MULTI30K_DE_EN.key
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (IWSLT14_DE_EN, ("prepare-iwslt14.sh", "github.com/facebookresearch/fairseq", "wit3.fbk.eu")),
+        (WMT14_EN_FR, ("prepare-wmt14en2fr.sh", "statmt.org/wmt14", "clean-corpus-n.perl")),
+        (MULTI30K_DE_EN, ("download('multi30k', '{folder}')", "train, val and test_2016_flickr")),
+        (MULTI30K_EN_FR, ("download('multi30k', '{folder}')", "each as .en.gz and .fr.gz")),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_where_the_files_come_from(tmp_path, task, words):
+    missing = replace(task, data=str(tmp_path)).missing()
+    for word in words:
+        assert word.format(folder=tmp_path) in missing
+    assert ("download(" in missing) == (task.files.folder == "multi30k")
+
+
 def test_without_the_files_it_says_what_to_do(tmp_path):
     task = replace(MULTI30K_DE_EN, data=str(tmp_path))
     assert task.missing().startswith(
@@ -120,6 +151,15 @@ def test_without_the_libraries_it_says_what_to_do(folder, monkeypatch):
     assert toy(folder).missing() == "no such library"
 
 
+def test_files_that_do_not_fit_together_are_not_ready(folder):
+    file = folder / "toy" / "train.en"
+    file.write_text(file.read_text(encoding="utf8").partition("\n")[2], encoding="utf8")
+    assert toy(folder).missing() == (
+        f"train.de has 16 lines and train.en 15 in {folder}/toy; line n of one must be the translation of "
+        "line n of the other"
+    )
+
+
 def test_a_policy_of_maps_is_refused(folder):
     with pytest.raises(
         SiteError, match=r'site "encoder.blocks.0.ffn" has layout NTC and takes a TokenPattern'
@@ -127,13 +167,17 @@ def test_a_policy_of_maps_is_refused(folder):
         toy(folder).evaluate(Policy({"role:ffn": ConvPattern(height=2, width=2)}), 0)
 
 
-def test_long_sentences_are_left_out_of_training_only(folder):
+def test_long_sentences_are_left_out_of_training_only(folder, caplog):
+    caplog.set_level(logging.INFO, "autodropout")
     settings, files = toy(folder).recipe.corpus, toy(folder).files
     train = folder / "toy" / "train.de"
     train.write_text(
         train.read_text(encoding="utf8").replace("Ein Hund singt.", "Hund " * 30), encoding="utf8"
     )
     held = load_translation(files, folder, settings)
+    assert [record.getMessage() for record in caplog.records] == [
+        "1 of 16 training pairs are left out: one side has more than 20 subwords with its ends"
+    ]
     assert [len(part) for part in (held.train, held.validation, held.test)] == [15, 16, 16]
     assert held.references[0] == "A dog sings."
     val = folder / "toy" / "val.de"
@@ -142,9 +186,11 @@ def test_long_sentences_are_left_out_of_training_only(folder):
     with pytest.raises(DataError) as caught:
         load_translation(files, folder, settings)
     text = (
-        r"line 1 of the validation text has \d+ subwords with its ends; expected at most 20: shorten the line"
+        r"line 1 of the validation text has \d+ subwords with its ends; expected at most 20: shorten it or "
+        r"take it out of the files of both languages; in Python a recipe "
+        r"may allow more \(CorpusSettings.longest\)"
     )
-    assert re.match(text, str(caught.value))
+    assert re.fullmatch(text, str(caught.value))
 
 
 def test_more_pairs_than_there_are_are_refused(folder):
@@ -157,9 +203,9 @@ def test_more_pairs_than_there_are_are_refused(folder):
     not Path(os.environ.get(VARIABLE, ""), "multi30k").exists(),
     reason="AUTODROPOUT_DATA names no folder with multi30k/",
 )
-def test_the_real_captions(tmp_path, monkeypatch):
+@pytest.mark.parametrize("task", [MULTI30K_DE_EN, MULTI30K_EN_FR], ids=lambda task: task.name)
+def test_the_real_captions(tmp_path, monkeypatch, task):
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    task = replace(MULTI30K_DE_EN, recipe=replace(MULTI30K_DE_EN.recipe, size=TINY, steps=2, beams=1))
     recipe = task.recipe
     held = load_translation(task.files, Path(os.environ[VARIABLE]).absolute(), recipe.corpus)
     assert [len(part) for part in (held.train, held.validation, held.test)] == [2000, 1014, 1000]

@@ -15,8 +15,9 @@ from autodropout.result import Result
 from autodropout.tasks.base import Prepare
 from autodropout.tasks.batches import shuffled_batches
 from autodropout.tasks.fit import FitSettings, Fitted, Objective, cosine, fit, shortened, warmed_up
-from autodropout.tasks.text.r_drop import language_model_objective, token_loss
+from autodropout.tasks.text.r_drop import RDrop, language_model_objective, token_loss
 from autodropout.tasks.text.reward import perplexity_outcome, uniform_reward
+from autodropout.tasks.text.vocabulary import check_vocabulary
 from autodropout.tasks.weight_decay import decay_groups
 from autodropout.token_space import TokenSpace
 
@@ -44,7 +45,11 @@ class LanguageModelRecipe:
         warmup: Share of the steps over which it rises.
         weight_decay: AdamW's, of all matrices.
         clip_norm: Largest norm of the gradient.
+        consistency: Weight of R-Drop's loss beside whatever dropout there is; 0 leaves it out.
         measurements: Points on the curve of validation perplexity.
+
+    Raises:
+        UsageError: The weight is negative.
     """
 
     size: CorpusSize = _SIZE
@@ -58,7 +63,11 @@ class LanguageModelRecipe:
     warmup: float = 0.1
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+    consistency: float = 0.0
     measurements: int = 2
+
+    def __post_init__(self) -> None:
+        RDrop(weight=self.consistency)  # refuses what is no weight
 
     @property
     def floor(self) -> float:
@@ -103,13 +112,17 @@ class LanguageModelRecipe:
             corpus: The text, of this recipe's size.
             prepare: Changes the fresh network; what it returns may be an ``RDrop``.
             seed: Of everything random.
+
+        Raises:
+            UsageError: The vocabularies differ, a token is outside its own, or a text is too short.
         """
+        check_vocabulary(corpus, self.size.vocabulary)
         train, validation, test = (
             windows(part, self.context) for part in (corpus.train, corpus.validation, corpus.test)
         )
         torch.manual_seed(seed)
         net = self.model()
-        objective = language_model_objective(_called, prepare(net))
+        objective = language_model_objective(_called, prepare(net), self.consistency)
         fitted = self._fit(net, train, objective, _perplexity_on(validation), seed)
         return perplexity_outcome(fitted, net, lambda: {"perplexity": _perplexity_on(test)(net)})
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import nn
 
-from autodropout.applying import apply
+from autodropout.applying import Applied, apply
 from autodropout.baselines import (
     DropAttention,
     Dropout,
@@ -26,6 +26,9 @@ from autodropout.tasks.unit_baselines import adaptive_baseline, augmented_baseli
 Kind = Callable[[float], nn.Module]
 
 _STRENGTHS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+_USUAL = 0.1
+"""The strength that, on a policy, stands for the weight of R-Drop's authors."""
+
 _BRANCHES = ("output", "ffn")
 _EVERYWHERE = ("query", "key", "value", "output", "ffn", "residual")
 
@@ -63,7 +66,9 @@ def transformer_baselines(
     ``r-drop`` is ``dropout`` with R-Drop's loss, and ``paper-finding`` what the AutoDropout paper says about
     its policy. What ``token_baselines`` has besides, such as augmented and adaptive dropout, is there, too.
 
-    The strength is the drop probability throughout.
+    The strength is the drop probability throughout, but for R-Drop on a model that has a policy: it brings no
+    dropout there, its two passes are of the policy's, and a strength of .1 is the weight ``r_drop``, one of
+    .2 twice that.
 
     Args:
         embedded: Names of the modules whose outputs are embedded tokens.
@@ -125,6 +130,10 @@ def _put_layer_drop(model: nn.Module, strength: float) -> Placed:
 
 
 def _put_r_drop(model: nn.Module, strength: float, *, names: Sequence[str], weight: float) -> RDrop:
+    """On a policy the passes differ by what that drops, and the strength is one of the loss."""
+    applied = Applied.of(model)
+    if applied is not None and applied.policy is not None:
+        return RDrop(weight=weight * strength / _USUAL, placed=applied)
     placed = _put(model, strength, roles=_BRANCHES, names=names, kind=Dropout)
     return RDrop(weight=weight, placed=placed)
 

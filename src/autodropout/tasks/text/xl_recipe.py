@@ -19,6 +19,7 @@ from autodropout.tasks.fit import FitSettings, Fitted, cosine, fit, shortened, w
 from autodropout.tasks.saving import Saving
 from autodropout.tasks.text.r_drop import RDrop, language_model_objective, token_loss
 from autodropout.tasks.text.reward import perplexity_outcome, uniform_reward
+from autodropout.tasks.text.vocabulary import check_vocabulary
 from autodropout.token_space import TokenSpace
 
 
@@ -99,14 +100,10 @@ class XlRecipe:
             saving: Where to keep a checkpoint, from which the same call goes on; None keeps none.
 
         Raises:
-            UsageError: The vocabularies differ, a text is shorter than its streams are many, or the
-                checkpoint is of another training.
+            UsageError: The vocabularies differ, a token is outside its own, a text is shorter than its
+                streams are many, or the checkpoint is of another training.
         """
-        if len(corpus.vocabulary) != self.size.vocabulary:
-            raise UsageError(
-                f"the text has a vocabulary of {len(corpus.vocabulary)}, the network one of "
-                f"{self.size.vocabulary}; give the network the text's"
-            )
+        check_vocabulary(corpus, self.size.vocabulary)
         torch.manual_seed(seed)
         net = self.model()
         prepared = prepare(net)

@@ -1,5 +1,6 @@
 """A parallel corpus as a translation task takes it: one vocabulary, three parts as numbers."""
 
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from autodropout.data.parallel import Pairs, ParallelFiles
 from autodropout.data.sentences import NumberedPairs, numbered_pairs
 from autodropout.data.subwords import Subwords, SubwordSettings, kept
 from autodropout.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,6 +54,8 @@ class CorpusSettings:
 def load_translation(files: ParallelFiles, data: Path, settings: CorpusSettings) -> TranslationCorpus:
     """Return a parallel corpus as numbers; the last two are remembered.
 
+    How many training pairs are left out as too long is logged at INFO.
+
     Args:
         files: Where it lies.
         data: The folder of data sets, absolute.
@@ -63,8 +68,16 @@ def load_translation(files: ParallelFiles, data: Path, settings: CorpusSettings)
     train, validation, test = (files.read(data, part) for part in ("train", "validation", "test"))
     train = _first(train, settings.num_train)
     vocabulary = kept([train.source, train.target], settings.subwords)
+    numbered = numbered_pairs(train, vocabulary, settings.longest)
+    if left_out := len(train) - len(numbered):
+        _log.info(
+            "%d of %d training pairs are left out: one side has more than %d subwords with its ends",
+            left_out,
+            len(train),
+            settings.longest,
+        )
     return TranslationCorpus(
-        train=numbered_pairs(train, vocabulary, settings.longest),
+        train=numbered,
         validation=_whole("validation", validation, vocabulary, settings.longest),
         test=_whole("test", test, vocabulary, settings.longest),
         references=test.target,
@@ -85,6 +98,7 @@ def _whole(part: str, pairs: Pairs, vocabulary: Subwords, longest: int) -> Numbe
         row = int(lengths.argmax())
         raise DataError(
             f"line {row + 1} of the {part} text has {int(lengths[row])} subwords with its ends; expected at "
-            f"most {longest}: shorten the line, or allow more by longest"
+            f"most {longest}: shorten it or take it out of the files of both languages; in Python a recipe "
+            "may allow more (CorpusSettings.longest)"
         )
     return numbered

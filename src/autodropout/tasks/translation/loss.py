@@ -26,9 +26,9 @@ class TranslationLoss:
     weight: float = 0.0
 
     @classmethod
-    def of(cls, prepared: object, smoothing: float) -> "TranslationLoss":
-        """Return the loss that the preparation of a network asks for: with R-Drop, or without."""
-        return cls(smoothing=smoothing, weight=prepared.weight if isinstance(prepared, RDrop) else 0.0)
+    def of(cls, prepared: object, smoothing: float, weight: float = 0.0) -> "TranslationLoss":
+        """Return the loss that the preparation of a network asks for, or else one with this weight."""
+        return cls(smoothing=smoothing, weight=prepared.weight if isinstance(prepared, RDrop) else weight)
 
     def __call__(self, net: nn.Module, batch: Batch, _progress: float) -> Tensor:
         """Return the loss of a batch.

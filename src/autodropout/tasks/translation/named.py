@@ -1,10 +1,10 @@
-"""Translation by name: the paper's two transfers, and one small enough for a single core."""
+"""Translation by name: the paper's two transfers, and both at a size for a single core."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+from autodropout.data import multi30k
 from autodropout.data.files import data_folder
-from autodropout.data.multi30k import MULTI30K
 from autodropout.data.parallel import ParallelFiles
 from autodropout.data.subwords import SubwordSettings, check_tokenizers
 from autodropout.models.transformer_blocks import BASE, IWSLT, TransformerSize
@@ -100,7 +100,10 @@ IWSLT14_DE_EN = TranslationTask(
         target="en",
         names=("train", "valid", "test"),
         advice="train, valid and test, each as .de and .en, tokenised and in lower case but not cut into "
-        "subwords, as the usual preparation of the corpus leaves them,",
+        "subwords, as the usual preparation, examples/translation/prepare-iwslt14.sh of "
+        "https://github.com/facebookresearch/fairseq, leaves them in iwslt14.tokenized.de-en/tmp/ (it "
+        "fetches de-en.tgz of WIT3, https://wit3.fbk.eu, and Moses's scripts; where the archive has moved, "
+        "fetch it by hand),",
         checksums={},
     ),
     recipe=TranslationRecipe(
@@ -131,7 +134,10 @@ WMT14_EN_FR = TranslationTask(
         target="fr",
         names=("train", "valid", "test"),
         advice="train, valid and test (newstest2014), each as .en and .fr, tokenised but not cut into "
-        "subwords,",
+        "subwords, as the usual preparation, examples/translation/prepare-wmt14en2fr.sh of "
+        "https://github.com/facebookresearch/fairseq, leaves them in wmt14_en_fr/tmp/ (it fetches the "
+        "corpora of https://statmt.org/wmt14/translation-task.html and Moses's scripts), train and valid "
+        "without empty and overlong lines, which Moses's clean-corpus-n.perl takes out,",
         checksums={},
     ),
     recipe=TranslationRecipe(
@@ -153,7 +159,7 @@ MULTI30K_DE_EN = TranslationTask(
     text="2,000 captions of Multi30k, German to English, small Transformer",
     needs="Multi30k, 2 MiB: multi30k/{train,val,test_2016_flickr}.{de,en}.gz below AUTODROPOUT_DATA",
     seconds=90.0,
-    files=MULTI30K,
+    files=multi30k.MULTI30K,
     recipe=TranslationRecipe(
         size=TransformerSize(layers=1, width=96, heads=4, hidden=192),
         corpus=CorpusSettings(subwords=SubwordSettings(size=1000), num_train=2000, longest=100),
@@ -170,4 +176,13 @@ MULTI30K_DE_EN = TranslationTask(
 )
 """The same transfer at a size for one core; the test set is Flickr's of 2016."""
 
-TRANSLATION_TASKS = (IWSLT14_DE_EN, WMT14_EN_FR, MULTI30K_DE_EN)
+MULTI30K_EN_FR = replace(
+    MULTI30K_DE_EN,
+    name="multi30k-en-fr",
+    text="2,000 captions of Multi30k, English to French, small Transformer",
+    needs="Multi30k, 2 MiB: multi30k/{train,val,test_2016_flickr}.{en,fr}.gz below AUTODROPOUT_DATA",
+    files=multi30k.MULTI30K_EN_FR,
+)
+"""The paper's other pair of languages at that size: the same captions, model and training."""
+
+TRANSLATION_TASKS = (IWSLT14_DE_EN, WMT14_EN_FR, MULTI30K_DE_EN, MULTI30K_EN_FR)

@@ -28,6 +28,7 @@ from autodropout.tasks.fit import (
     warmed_up,
 )
 from autodropout.tasks.saving import Saving
+from autodropout.tasks.text.r_drop import RDrop
 from autodropout.tasks.text.reward import perplexity_outcome, uniform_reward
 from autodropout.tasks.translation.bleu import Tokenisation, corpus_bleu
 from autodropout.tasks.translation.corpus import CorpusSettings, TranslationCorpus
@@ -53,6 +54,7 @@ class TranslationRecipe:
         beta2: Adam's second decay.
         weight_decay: AdamW's, of all parameters.
         label_smoothing: Share of each label that is spread over the vocabulary.
+        consistency: Weight of R-Drop's loss beside whatever dropout there is; 0 leaves it out.
         clip_norm: Largest norm of the gradient; None leaves it alone.
         measurements: Points on the curve of validation perplexity.
         beams: Of beam search on the test set.
@@ -62,8 +64,8 @@ class TranslationRecipe:
         bf16: Forward passes in bfloat16; None is so on a GPU only.
 
     Raises:
-        UsageError: A batch has no room for the longest sentence, the warm-up is no share, or beam search is
-            asked for the impossible.
+        UsageError: A batch has no room for the longest sentence, the warm-up is no share, R-Drop's weight is
+            negative, or beam search is asked for the impossible.
     """
 
     size: TransformerSize
@@ -77,6 +79,7 @@ class TranslationRecipe:
     beta2: float = 0.98
     weight_decay: float = 0.0
     label_smoothing: float = 0.1
+    consistency: float = 0.0
     clip_norm: float | None = None
     measurements: int = 4
     beams: int = 4
@@ -92,6 +95,7 @@ class TranslationRecipe:
             )
         if not 0.0 < self.warmup < 1.0:
             raise UsageError(f"warmup is {self.warmup!r}; expected a share of the steps, above 0 and below 1")
+        RDrop(weight=self.consistency)  # refuses what is no weight
         self.beam_settings()  # refuses what would else be found after training
 
     @property
@@ -191,7 +195,7 @@ class TranslationRecipe:
             steps=self.steps,
             measure=measure,
             measurements=min(self.measurements, self.steps),
-            objective=TranslationLoss.of(prepared, self.label_smoothing),
+            objective=TranslationLoss.of(prepared, self.label_smoothing, self.consistency),
             observed=forced,
             device=device,
             bf16=on_gpu if self.bf16 is None else self.bf16,
