@@ -20,6 +20,10 @@ class Halving:
     to be stopped goes on all the same, and what a searcher with log-probabilities is taught of them stands
     for all like them. What it is taught is then right on average, whoever starts fast (``rungs.py``).
 
+    What a regulariser is worth shows when the network overfits. An evaluation that gets a fraction of its
+    steps should get as much less data, or its early rewards foretell the opposite of full ones
+    (docs/search.md).
+
     Attributes:
         factor: How much a budget grows from rung to rung, and one in how many goes on; at least 2.
         rungs: Budgets, the full one included; at least 2.
