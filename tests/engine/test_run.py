@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import threading
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 
@@ -193,6 +194,10 @@ class TestTwoQueues:
         assert studies[0].trials == studies[1].trials == studies[2].trials
         taught = [[u.trials for u in study.updates] for study in studies]
         assert taught[0] == taught[1] == taught[2]
+
+    def test_a_slot_that_is_given_on_is_never_seen_with_two_trials(self, memory_path):
+        timings = find(memory_path, "inline").timings
+        assert all(before.ended <= after.started for before, after in pairwise(timings))
 
     def test_a_searcher_that_proposes_nothing_is_an_error(self, memory_path):
         with pytest.raises(StudyError, match=r"'sequence' proposed nothing; expected at least one"):
