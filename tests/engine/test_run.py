@@ -811,6 +811,10 @@ class TestBadInput:
                 {"executor": "rays"},
                 "executor is 'rays'; expected 'local', 'inline' or 'ray', or an executor of your own",
             ),
+            (
+                {"devices": (0, 1)},
+                "devices is (0, 1), but only the executor 'local' deals devices out; leave devices out",
+            ),
             ({"cluster": 4}, "cluster is 4; expected a Cluster, such as Cluster(cpus=2)"),
             (
                 {"searcher": "tabu"},
@@ -832,6 +836,12 @@ class TestBadInput:
                 {"executor": None},
                 "executor is None; expected 'local', 'inline' or 'ray', or an executor of your own",
             ),
+            (
+                {"executor": "ray", "devices": ("0",)},
+                "devices is ('0',), but only the executor 'local' deals devices out; leave devices out, and "
+                "say what a trial takes: gpus",
+            ),
+            ({"executor": "local", "devices": ()}, "devices is (); expected at least one, such as (0, 1)"),
             ({"executor": "inline", "timeout": 9}, "timeout is 9; trials in this process cannot be killed"),
             ({"devices": ()}, "devices"),
             ({"evaluate": 5}, "evaluate is 5; expected a function of (policy, seed)"),
