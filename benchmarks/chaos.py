@@ -28,12 +28,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import record
-from chaos_checks import Known, check_end
+from chaos_checks import Known, check_clock, check_end, ended_as_told
 from chaos_driver import NO_STUDY, Config, ExecutorName
 from chaos_events import PATIENCE, NodeKiller, Start, Victim, errors, small_disk
 from chaos_processes import left_over
+from chaos_trials import KINDS, mend
 
 KILLS = ("kill the driver", "kill a worker", "kill the server of the workers", "kill a Ray node")
+CLOCK = "set the clock back"
 MORE_TRIALS = 24
 _MOST_RESTARTS = 30
 _SMALL_NODE = {"num_cpus": 2, "object_store_memory": 80 * 2**20}
@@ -76,7 +78,8 @@ def torment(
         nodes: Kills nodes, where there are any.
 
     Raises:
-        AssertionError: Something was lost, invented, counted or taught twice, or the search does not end.
+        AssertionError: Something was lost, invented, counted or taught twice, a kind of misbehaviour never
+            ended as it must, the clock was never set back, or the search does not end.
     """
     rng, thrown, known, began = random.Random(config.seed), Counter[str](), Known(), time.monotonic()
     with small_disk(config.out, disk) as small:
@@ -88,14 +91,13 @@ def torment(
             _finish(victim, known)
         finally:
             victim.abandon()
-        misbehaved, outcome = check_end(victim.config)
-    return {
+        found = check_end(victim.config)
+        thrown[CLOCK] = check_clock(victim.config)
+    return found | {
         "kills": sum(thrown[name] for name in KILLS),
         "thrown": dict(thrown),
-        "misbehaved": misbehaved,
         "drivers": victim.exits,
         "checks_of_the_ledger": known.stops,
-        "came_out": outcome,
         "errors": dict(Counter(text.replace(str(config.folder), "") for text in errors(config))),
         "seconds": time.monotonic() - began,
     }
@@ -129,17 +131,27 @@ def _again(victim: Victim, known: Known) -> None:
     if code == 0:
         victim.config = replace(victim.config, trials=victim.config.trials + MORE_TRIALS)
     if code == NO_STUDY:
-        (victim.config.folder / "mended").touch()
+        mend(victim.config.folder)
     victim.begin()
 
 
 def _finish(victim: Victim, known: Known) -> None:
+    """Let the search come to its end, and go on until of every kind one has ended as it must."""
     for _ in range(_MOST_RESTARTS):
-        if victim.end() == 0:
+        if victim.end() == 0 and not missing(victim.config):
             known.check(victim.config)
             return
         _again(victim, known)
-    raise AssertionError(f"the search does not end: {victim.exits}, {errors(victim.config)[-3:]}")
+    raise AssertionError(
+        f"the search does not end, or these never as they must, {missing(victim.config)}: "
+        f"{victim.exits}, {errors(victim.config)[-3:]}"
+    )
+
+
+def missing(config: Config) -> list[str]:
+    """Return the kinds of misbehaviour of which no trial has ended as the table of kinds says."""
+    seen = ended_as_told(config)
+    return [kind for kind in KINDS if not seen[kind]]
 
 
 def forked(function: Callable[[Config], None], config: Config) -> BaseProcess:

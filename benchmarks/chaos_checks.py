@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,10 @@ from autodropout.engine.ledger_reader import LedgerReader
 from autodropout.engine.ledger_schema import LEDGER_FILE
 from autodropout.engine.study import Study
 from autodropout.result import Trial
-from chaos_driver import BATCH, Config
-from chaos_trials import KINDS, witnessed, worth
+from chaos_driver import BATCH, Config, set_back
+from chaos_trials import KINDS, mended, once, witnessed, worth
 
 ENDED = ("done", "failed")
-RAISED_OR_MENDED = ("raised", "done")
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ def check_taught_once(study: Study) -> None:
     assert numbers == list(range(1, len(numbers) + 1)), f"updates are numbered {numbers}"
 
 
-def check_end(config: Config) -> tuple[dict[str, int], dict[str, Any]]:
+def check_end(config: Config) -> dict[str, Any]:
     """Check a search that has come to its end; return how its trials misbehaved, and what came of it.
 
     Raises:
@@ -91,7 +91,33 @@ def check_end(config: Config) -> tuple[dict[str, int], dict[str, Any]]:
     assert number == len(study.updates)
     assert replay(config.out).snapshot() == snapshot, "the controller is not what a replay gives"
     misbehaved = Counter(config.kinds[trial.seed] for trial in search if trial.seed in config.kinds)
-    return dict(misbehaved), _account(config, study, search)
+    return {
+        "misbehaved": dict(misbehaved),
+        "ended_as_told": dict(ended_as_told(config)),
+        "came_out": _account(config, study, search),
+    }
+
+
+def ended_as_told(config: Config) -> Counter[str]:
+    """Return of each kind how many trials misbehaved and ended as the table of kinds says."""
+    study = Study.open(config.out)
+    scheduled = config.kinds
+    kinds = [(trial, scheduled.get(trial.seed)) for trial in study.trials if trial.kind == "search"]
+    return Counter(kind for trial, kind in kinds if kind and _as_told(config, trial, kind))
+
+
+def check_clock(config: Config) -> int:
+    """Return how often the clock was set back while drivers ran.
+
+    Raises:
+        AssertionError: It never was, or the ledger has not seen it.
+    """
+    timings = [timing for timing in Study.open(config.out).timings if timing.finish is not None]
+    ends = [timing.ended or 0.0 for timing in sorted(timings, key=lambda timing: timing.finish or 0)]
+    assert any(after < before for before, after in pairwise(ends)), "no trial ended before an earlier one"
+    times = set_back(config.folder)
+    assert times > 0, "the clock was never set back"
+    return times
 
 
 def starts(folder: Path) -> Counter[tuple[int, str]]:
@@ -120,16 +146,25 @@ def _check_counts(config: Config, study: Study, search: list[Trial]) -> None:
 
 def _check_fate(config: Config, trial: Trial) -> None:
     """Check that a trial ended as its kind must, unless its attempts were lost to what was thrown."""
-    expected = KINDS.get(config.kinds.get(trial.seed, ""), "done") if trial.kind == "search" else "done"
+    kind = config.kinds.get(trial.seed, "") if trial.kind == "search" else ""
     fate = _fate(trial)
-    if expected == "raised" and (config.folder / "mended").exists():
-        assert fate in RAISED_OR_MENDED
-    elif fate not in ("lost", "timeout"):  # the machine may be slow, and workers killed again and again
-        assert fate == expected, f"trial {trial.id} ({trial.error}) should have ended as {expected}"
+    allowed = {
+        KINDS.get(kind, "done"),
+        "lost",
+        "timeout",
+    }  # machines are slow, workers killed again and again
+    if trial.seed in mended(config.folder):
+        allowed.add("done")
+    assert fate in allowed, f"trial {trial.id} ({trial.error}) should have ended as {KINDS.get(kind, 'done')}"
     if fate == "done":
         assert trial.reward == worth(trial.seed), f"trial {trial.id} returned another reward"
     if fate == "lost":
         assert trial.reward is None
+
+
+def _as_told(config: Config, trial: Trial, kind: str) -> bool:
+    happened = not kind.endswith(" once") or once(config.folder, trial.seed).exists()
+    return happened and _fate(trial) == KINDS[kind]
 
 
 def _check_witness(config: Config, study: Study) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,16 +72,44 @@ class Config:
 
 
 class JumpingClock:
-    """Stands for ``time.time``: now and then it is set, mostly back, by up to a day."""
+    """Stands for ``time.time``: now and then it is set, mostly back, by up to a day.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: Of its jumps.
+        log: File that gets a line for each of them, in seconds.
+    """
+
+    def __init__(self, seed: int, log: Path) -> None:
         self._real, self._rng, self._offset = time.time, random.Random(seed), 0.0
+        self._log, self._calls = log, self._wait()
 
     def __call__(self) -> float:
         """Return what the clock on the wall says."""
-        if self._rng.random() < 0.05:
-            self._offset += self._rng.uniform(-86_400.0, 3_600.0)
+        self._calls -= 1
+        if self._calls == 0:
+            self._jump(self._rng.uniform(-86_400.0, 3_600.0))
+            self._calls = self._wait()
         return self._real() + self._offset
+
+    def _wait(self) -> int:
+        return self._rng.randint(1, 40)
+
+    def _jump(self, seconds: float) -> None:
+        self._offset += seconds
+        with suppress(OSError), open(self._log, "a", encoding="utf8") as file:  # no file may grow
+            file.write(f"{seconds:.0f}\n")
+
+
+def set_back(folder: Path) -> int:
+    """Return how often the clock was set back."""
+    path = jumps(folder)
+    lines = path.read_text(encoding="utf8").split() if path.exists() else []
+    return sum(float(line) < 0.0 for line in lines)
+
+
+def jumps(folder: Path) -> Path:
+    """Return the file that tells of the clock's jumps."""
+    return folder / "clock"
 
 
 def drive(config: Config) -> None:
@@ -91,7 +120,7 @@ def drive(config: Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.simplefilter("ignore")
     try:
-        with patch("time.time", JumpingClock(os.getpid())):
+        with patch("time.time", JumpingClock(os.getpid(), jumps(config.folder))):
             _search(config)
     except KeyboardInterrupt:
         sys.exit(STOPPED)

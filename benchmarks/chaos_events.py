@@ -140,12 +140,13 @@ class Victim:
         return True
 
     def kill_worker(self) -> bool:
-        """Kill a worker in the middle of a trial."""
+        """Kill a worker in the middle of a trial; those that hang are left to their time limit."""
+        hanging = {seed for seed, kind in self.config.kinds.items() if kind == "hang"}
         limit = time.monotonic() + PATIENCE
         while self.alive and time.monotonic() < limit:
-            if running := [pid for pid in running_trials(self.config.folder) if is_alive(pid)]:
-                # Of the latest two: one that hangs would else be killed before its time, again and again.
-                return killed(self._rng.choice(running[-2:]))
+            running = running_trials(self.config.folder).items()
+            if ours := [pid for pid, seed in running if seed not in hanging and is_alive(pid)]:
+                return killed(self._rng.choice(ours))
             time.sleep(0.01)
         return False
 

@@ -17,13 +17,10 @@ def left_over(folder: Path, patience: float) -> list[int]:
     return left
 
 
-def running_trials(folder: Path) -> list[int]:
-    """Return the processes whose last word to the witness was that a trial begins, oldest word first."""
-    last: dict[int, str] = {}
-    for line in witnessed(folder):
-        last.pop(line["pid"], None)
-        last[line["pid"]] = line["what"]
-    return [pid for pid, what in last.items() if what == "start"]
+def running_trials(folder: Path) -> dict[int, int]:
+    """Return the processes whose last word to the witness was that a trial begins, and the trial's seed."""
+    last = {line["pid"]: line for line in witnessed(folder)}
+    return {pid: line["seed"] for pid, line in last.items() if line["what"] == "start"}
 
 
 def killed(pid: int) -> bool:

@@ -32,6 +32,8 @@ def table(torments: Sequence[Mapping[str, Any]]) -> str:
     rows += _section(torments, "thrown")
     rows += [("**trials that misbehaved**", [""] * len(torments))]
     rows += _section(torments, "misbehaved")
+    if told := _section(torments, "ended_as_told"):
+        rows += [("**of these ended as they must**", [""] * len(torments)), *told]
     rows += [("**how drivers ended**", [""] * len(torments))]
     rows += _section(torments, "drivers")
     rows += [("**what came out**", [""] * len(torments))]
@@ -42,8 +44,10 @@ def table(torments: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _section(torments: Sequence[Mapping[str, Any]], key: str) -> list[tuple[str, list[str]]]:
-    names = list(dict.fromkeys(name for torment in torments for name in torment[key]))
-    return [(name, [str(torment[key].get(name, 0)) for torment in torments]) for name in sorted(names)]
+    names = list(dict.fromkeys(name for torment in torments for name in torment.get(key, {})))
+    return [
+        (name, [str(torment.get(key, {}).get(name, 0)) for torment in torments]) for name in sorted(names)
+    ]
 
 
 if __name__ == "__main__":

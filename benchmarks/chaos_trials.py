@@ -93,9 +93,9 @@ class Trials:
 
     def _misbehaves(self, kind: str, seed: int) -> bool:
         if not kind.endswith(" once"):
-            return not (self.folder / "mended").exists()
+            return seed not in mended(self.folder)
         try:
-            os.close(os.open(self.folder / f"once-{seed}", os.O_CREAT | os.O_EXCL))
+            os.close(os.open(once(self.folder, seed), os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             return False
         return True
@@ -152,6 +152,25 @@ def exhaust_memory() -> None:
         bytearray(4 * _ROOM)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def once(folder: Path, seed: int) -> Path:
+    """Return the file that is there once a trial that misbehaves once has done so."""
+    return folder / f"once-{seed}"
+
+
+def mend(folder: Path) -> None:
+    """Do what a user does after trials in a row have raised: those that have begun misbehave no more."""
+    begun = sorted(mended(folder) | {line["seed"] for line in witnessed(folder)})
+    draft = folder / "mended.new"
+    draft.write_text(json.dumps(begun), encoding="utf8")
+    os.replace(draft, folder / "mended")
+
+
+def mended(folder: Path) -> set[int]:
+    """Return the seeds of the trials that misbehave no more."""
+    path = folder / "mended"
+    return set(json.loads(path.read_text(encoding="utf8"))) if path.exists() else set()
 
 
 def witnessed(folder: Path) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,11 @@
 import os
 import signal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two threads on a busy core crawl
 
+import pytest
 from hypothesis import settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -11,3 +14,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 settings.register_profile("green-is-green", derandomize=True, deadline=None)
 settings.load_profile("green-is-green")
+
+
+@pytest.fixture
+def memory_path():
+    """A directory in memory where there is such a thing: thousands of durable commits need no disk."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)

@@ -93,7 +93,11 @@ def test_the_first_number_that_fails_is_the_last(capsys, toy, monkeypatch):
     monkeypatch.setattr(ScriptedExecutor, "close", lambda self: None, raising=False)
     assert main(["calibrate", "toy", "--slots", "1,2,4", "--devices", "0,1"]) == 0
     assert seen == [(1, [0, 1]), (2, [0, 1])]
-    assert "   2 at a time: memory ran out\nBest: 1 at a time." in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [
+        "   2 at a time: memory ran out",
+        "Best: 1 at a time.  autodropout search toy --workers 1 --devices 0,1",
+    ]
     assert main(["calibrate", "toy", "--slots", "2,4"]) == 1
     assert capsys.readouterr().err == "error: not even 2 at a time can be trained here: memory ran out\n"
 

@@ -12,6 +12,7 @@ from autodropout.comparison import read_comparison
 from autodropout.comparison.quotations import quotations
 from autodropout.conclusions import conclusion
 from autodropout.engine.control import request
+from autodropout.engine.executors.inline import InlineExecutor
 from autodropout.engine.study import Study
 from autodropout.errors import ApplyError
 from autodropout.pattern import ConvPattern
@@ -62,6 +63,21 @@ def test_the_papers_figures_stand_beside_ours_as_quoted(capsys, toy, policy, mon
     )
     assert "| AutoDropout | 84.7 / 97.1 | policy |" in markdown
     assert "84.7" not in Path("x/comparison.tex").read_text()
+
+
+def test_devices_arrive_at_all_that_trains(toy, policy, monkeypatch):
+    seen = []
+
+    def make(evaluate, *, workers, devices, timeout, log_dir):
+        seen.append((workers, devices))
+        return InlineExecutor(evaluate, log_dir=log_dir)
+
+    for room in ("autodropout.engine.run", "autodropout.comparison.running"):
+        monkeypatch.setattr(f"{room}.LocalExecutor", make)
+    few = "--tune-trials 6 --seeds 3 --baselines none,dropout --random-trials 2 --workers 4 --devices 0,1"
+    assert main(["compare", "toy", "--policy", policy, "--out", "x", *few.split()]) == 0
+    assert seen == [(4, [0, 1])] * 3
+    assert "--devices 0,1" in json.loads(Path("x/comparison.json").read_text())["command"]
 
 
 def test_a_whole_comparison(capsys, toy, policy):
@@ -260,6 +276,10 @@ WRONG = [
     (["--tune-trials", "3"], "tune_trials is 3; expected at least 4"),
     (["--random-trials", "0"], "random_trials is 0; expected at least 1"),
     (["--workers", "0"], "workers is 0; expected at least 1"),
+    (
+        ["--devices", "0"],
+        "devices is [0], but only the executor 'local' deals devices out; leave devices out",
+    ),
     (["--seed=-1"], f"seed is -1; expected a whole number from 0 to {2**63 - 1}"),
 ]
 

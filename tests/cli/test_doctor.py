@@ -46,6 +46,16 @@ def test_a_directory_without_rights_fails(tmp_path, monkeypatch):
     assert (directory.state, directory.text) == ("fail", f"{tmp_path} may not be written to")
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc")
+def test_where_nothing_can_be_made_every_check_that_writes_says_what_to_do(capsys, quick):
+    assert main(["doctor", "--out", "/proc/x", "--json"]) == 1
+    facts = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    for name in ("directory", "durable writes", "locks"):
+        assert (facts[name]["state"], facts[name]["remedy"]) == ("fail", "choose another directory")
+        if os.geteuid() == 0:
+            assert facts[name]["text"] == "nothing can be written to /proc (No such file or directory)"
+
+
 def test_a_network_file_system_is_warned_of(tmp_path, monkeypatch):
     monkeypatch.setattr("autodropout.engine.ledger_schema.on_network", lambda path: True)
     directory = found(tmp_path)["directory"]

@@ -1,9 +1,13 @@
 import os
+from pathlib import Path
 
 import pytest
 
 from autodropout.cli import main, planning
 from autodropout.engine.study import Study
+from autodropout.policy import Policy
+
+INLINE = ("--executor", "inline")
 
 
 def planned(capsys, *options):
@@ -19,7 +23,9 @@ def test_the_plan_of_a_search(capsys, toy, monkeypatch):
     plan = planned(capsys)
     assert plan["task"] == "toy: counts sites"
     assert plan["data"] == "ready"
-    assert plan["searcher"] == "reinforce, which learns from 4 trials at a time; seed 0"
+    assert plan["searcher"] == "reinforce, which learns from 4 trials at a time (M); seed 0"
+    assert plan["queue"] == "at most 3 trials queued or running (C)"
+    assert plan["directory"] == "runs/toy, which would be made"
     decisions = len(toy.space())
     assert (
         plan["trials"]
@@ -63,12 +69,70 @@ def test_halving_costs_less(capsys, toy):
 
 
 def test_no_confirmation_and_other_wishes(capsys, toy):
-    plan = planned(capsys, "--confirm-top", "0", "--searcher", "random", "--seed", "7", "--warm-start", "old")
+    assert main(["search", "toy", *INLINE, "--out", "old"]) == 0
+    capsys.readouterr()
+    plan = planned(capsys, "--confirm-top", "0", "--searcher", "tpe", "--seed", "7", "--warm-start", "old")
     assert plan["trials"].endswith("decisions each; no confirmation")
-    assert (
-        plan["searcher"]
-        == "random, which learns from as many trials at a time as suit it, after those of old; seed 7"
-    )
+    assert plan["searcher"] == "tpe, which learns from 1 trial at a time (M), after those of old; seed 7"
+    assert planned(capsys, "--capacity", "7")["queue"] == "at most 7 trials queued or running (C)"
+
+
+def test_on_a_cluster_the_queue_follows_its_size(capsys, toy):
+    assert "as the cluster has room for" in planned(capsys, "--executor", "ray")["queue"]
+    assert planned(capsys, "--executor", "ray", "--slots", "8")["queue"].startswith("at most 10 trials")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--trials=-3",
+        "--trials 0",
+        "--batch 0",
+        "--capacity 0",
+        "--timeout=-1",
+        "--workers 0",
+        "--seed=-1",
+        "--confirm-top=-1",
+        "--executor inline --timeout 5",
+        "--executor inline --devices 0",
+        "--executor ray --devices 0,1",
+        "--devices 1,0",
+        "--slots 3",
+        "--executor ray --slots 0",
+        "--warm-start nowhere",
+        "--warm-start old --searcher random",
+        "--out old --seed 1",
+        "--out old --halving",
+        "--out old --searcher tpe",
+        "--out old --batch 2",
+        "--out old --common-seed",
+        "--out old --warm-start old",
+        "--out a-file",
+    ],
+)
+def test_the_plan_refuses_what_the_search_refuses(capsys, toy, options):
+    assert main(["search", "toy", *INLINE, "--out", "old"]) == 0
+    Path("a-file").touch()
+    before, evaluated = sorted(os.listdir()), toy.evaluated
+    capsys.readouterr()
+    told = [refusal(capsys, *options.split(), *more) for more in ((), ("--dry-run",))]
+    assert told[0] == told[1]
+    assert (sorted(os.listdir()), toy.evaluated) == (before, evaluated)
+
+
+def refusal(capsys, *options):
+    code = main(["search", "toy", *options])
+    return code, capsys.readouterr().err.removeprefix("error: ") or pytest.fail("it was not refused")
+
+
+def test_the_plan_refuses_the_directory_of_a_comparison(capsys, toy, tmp_path):
+    Policy({}).save("mine.json")
+    compare = "--policy mine.json --baselines none --seeds 2 --executor inline --out x"
+    assert main(["compare", "toy", *compare.split()]) == 0
+    capsys.readouterr()
+    told = [refusal(capsys, "--out", "x", *more) for more in ((), ("--dry-run",))]
+    assert told[0] == told[1]
+    assert "x holds a comparison" in told[0][1]
 
 
 def test_missing_data_are_part_of_the_plan(capsys, toy):
@@ -76,11 +140,38 @@ def test_missing_data_are_part_of_the_plan(capsys, toy):
     assert planned(capsys)["data"] == "get the data first"
 
 
-def test_a_study_that_has_begun_is_counted(capsys, toy):
-    assert main(["search", "toy", "--executor", "inline", "--out", "mine"]) == 0
+def test_of_a_study_that_has_begun_what_is_left_is_counted(capsys, toy):
+    toy.seconds, toy.trouble, toy.trouble_after = 3600.0, KeyboardInterrupt(), 3
+    assert main(["search", "toy", *INLINE, "--out", "mine"]) == 130
     capsys.readouterr()
-    assert planned(capsys, "--out", "mine")["so far"] == (
-        "12 trials have ended there, which the search would go on from"
+    plan = planned(capsys, "--out", "mine")
+    assert plan["compute"] == "9 core hours: 9 trainings of about 3600 s"
+    assert plan["so far"] == (
+        "3 of 8 trials have ended in mine; compute, time and disk are for what is left: "
+        "5 trials and 4 confirmations"
+    )
+    toy.trouble = None
+    assert main(["resume", "mine"]) == 0
+    capsys.readouterr()
+    assert planned(capsys, "--out", "mine")["so far"].endswith("0 trials and 0 confirmations")
+    assert planned(capsys, "--out", "mine", "--trials", "12")["so far"].endswith(
+        "4 trials and 4 confirmations"
+    )
+
+
+def test_without_a_directory_a_new_one_would_be_made(capsys, toy):
+    assert main(["search", "toy", *INLINE]) == 0
+    capsys.readouterr()
+    plan = planned(capsys)
+    assert "so far" not in plan
+    assert plan["directory"] == "runs/toy-2, which would be made"
+    assert plan["compute"].split()[3] == "12"
+    assert os.listdir("runs") == ["toy"]
+
+
+def test_devices_are_part_of_the_plan(capsys, toy):
+    assert planned(capsys, "--workers", "4", "--devices", "0,1")["runs on"].startswith(
+        "4 worker processes on the GPUs 0, 1 in turn; "
     )
 
 

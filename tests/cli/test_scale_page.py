@@ -19,7 +19,7 @@ COMMANDS = [
 
 def test_the_page_shows_the_commands_of_this_room():
     assert len(COMMANDS) > 10
-    assert {"doctor", "calibrate", "search", "resume", "stop"} == {words[0] for words in COMMANDS}
+    assert {"doctor", "calibrate", "search", "resume", "stop", "compare"} == {words[0] for words in COMMANDS}
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -6,6 +6,7 @@ import pytest
 
 from autodropout.cli import main
 from autodropout.engine.control import request
+from autodropout.engine.executors.inline import InlineExecutor
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.policy import Policy
@@ -56,6 +57,29 @@ def test_every_option_arrives(toy):
     assert record.options["capacity"] == 5
     assert record.options["workers"] == 3
     assert record.options["confirm"] == {"top": 1, "seeds": 3}
+
+
+def test_devices_arrive_at_the_workers_and_are_kept(toy, monkeypatch):
+    seen = []
+
+    def make(evaluate, *, workers, devices, timeout, log_dir):
+        seen.append((workers, devices))
+        return InlineExecutor(evaluate, log_dir=log_dir)
+
+    monkeypatch.setattr("autodropout.engine.run.LocalExecutor", make)
+    assert main(["search", "toy", "--workers", "4", "--devices", "0,1", "--out", "x"]) == 0
+    assert main(["resume", "x", "--trials", "9"]) == 0
+    assert main(["resume", "x", "--trials", "10", "--devices", "2"]) == 0
+    assert seen == [(4, [0, 1]), (4, [0, 1]), (4, [2])]
+
+
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+def test_devices_are_for_local_workers(capsys, toy, executor):
+    text = failed(capsys, 2, "search", "toy", "--executor", executor, "--devices", "0")
+    assert text.startswith(
+        "devices is [0], but only the executor 'local' deals devices out; leave devices out"
+    )
+    assert not Path("runs").exists()
 
 
 def test_the_papers_preset_keeps_its_own_batch(toy):

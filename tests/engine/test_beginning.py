@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from autodropout.engine.beginning import new_directory
+from autodropout.engine.beginning import new_directory, next_directory
 from autodropout.errors import LedgerError
 
 
@@ -14,6 +14,8 @@ def test_nobody_gets_the_same_directory_twice(tmp_path, monkeypatch):
         Path("runs/toy-2"),
         Path("runs/toy-3"),
     ]
+    assert next_directory("toy") == Path("runs/toy-4")
+    assert not Path("runs/toy-4").exists()
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: new_directory(), range(16)))
     assert len(set(found)) == 16

@@ -5,6 +5,7 @@ import sqlite3
 import sys
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,13 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import chaos_table
 from autodropout.engine.study import Study
+from autodropout.policy import Policy
 from autodropout.report.html import page
 from autodropout.report.record import read_record
-from chaos import KILLS, forked, ray_cluster, spawned, torment
-from chaos_checks import Known, check_end
-from chaos_driver import Config, drive
-from chaos_trials import KINDS, Trials, exhaust_memory, schedule, witnessed, worth
+from chaos import CLOCK, KILLS, forked, missing, ray_cluster, spawned, torment
+from chaos_checks import Known, check_clock, check_end
+from chaos_driver import Config, JumpingClock, drive, jumps, set_back
+from chaos_trials import KINDS, Trials, exhaust_memory, mend, schedule, witnessed, worth
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has loaded torch")
 
@@ -34,7 +36,8 @@ def test_a_tormented_search_loses_and_invents_nothing(memory_path, kills):
         "read-only ledger",
         "no file may grow",
     }
-    assert len(found["misbehaved"]) >= 15
+    assert found["thrown"][CLOCK] > 0
+    assert set(found["ended_as_told"]) == set(found["misbehaved"]) == set(KINDS)
     assert found["came_out"]["updates"] >= 8
     assert found["came_out"]["best_confirmed"] >= 2, (
         "more if the search came to its end before all was thrown"
@@ -68,7 +71,8 @@ def altered(ended, tmp_path):
     def alter(statement=None):
         config = replace(ended, folder=tmp_path)
         (tmp_path / "study").mkdir()
-        (tmp_path / "witness.jsonl").write_bytes((ended.folder / "witness.jsonl").read_bytes())
+        for name in ("witness.jsonl", "clock"):
+            (tmp_path / name).write_bytes((ended.folder / name).read_bytes())
         with (
             closing(sqlite3.connect(ended.out / "study.db")) as source,
             closing(sqlite3.connect(config.out / "study.db", isolation_level=None)) as copy,
@@ -83,8 +87,9 @@ def altered(ended, tmp_path):
 
 def test_the_checks_pass_a_search_that_is_whole(altered):
     config = altered()
-    misbehaved, came_out = check_end(config)
-    assert (misbehaved, came_out["fates"]) == ({}, {"done": 8})
+    found = check_end(config)
+    assert (found["misbehaved"], found["came_out"]["fates"]) == ({}, {"done": 8})
+    assert check_clock(config) > 0
 
 
 @pytest.mark.parametrize(
@@ -141,6 +146,42 @@ def test_a_result_that_nobody_has_seen_is_noticed(altered):
     log.write_text("\n".join(told) + "\n")
     with pytest.raises(AssertionError, match="was made up"):
         check_end(config)
+
+
+def test_a_kind_that_never_ended_as_it_must_is_missing(altered):
+    # Were the eight trials to misbehave: raise, hang, nan, exit, kill once, memory, oom, text.
+    config = replace(altered("UPDATE trials SET state = 'failed', reward = NULL WHERE id = 2"), every=1)
+    assert config.kinds[next(t.seed for t in Study(config.out).trials if t.id == 2)] == "hang"
+    assert set(missing(config)) == set(KINDS), "lost, as a worker's death leaves it, is no time limit"
+    with closing(sqlite3.connect(config.out / "study.db")) as ledger, ledger:
+        ledger.execute("UPDATE trials SET reward = 0, error = 'ran into its time limit' WHERE id = 2")
+    assert set(missing(config)) == set(KINDS) - {"hang"}
+
+
+def test_a_clock_that_was_never_set_back_is_noticed(altered):
+    config = altered("UPDATE trials SET ended = finish")
+    with pytest.raises(AssertionError, match="no trial ended before an earlier one"):
+        check_clock(config)
+    config = replace(config, folder=config.folder / "other")
+    (config.folder).mkdir()
+    assert set_back(config.folder) == 0
+
+
+def test_the_clock_jumps_and_tells(tmp_path):
+    clock = JumpingClock(3, jumps(tmp_path))
+    times = [clock() for _ in range(200)]
+    backwards = sum(after < before - 1.0 for before, after in pairwise(times))
+    assert backwards == set_back(tmp_path) > 3
+
+
+def test_what_was_mended_misbehaves_no_more(tmp_path):
+    trials = Trials(folder=tmp_path, kinds={1: "raise", 2: "raise"}, seconds=0.0)
+    with pytest.raises(ValueError, match="a bug in the evaluation"):
+        trials(Policy({}), 1)
+    mend(tmp_path)
+    assert trials(Policy({}), 1) == worth(1)
+    with pytest.raises(ValueError, match="a bug in the evaluation"):
+        trials(Policy({}), 2)
 
 
 def test_every_kind_is_scheduled_and_trials_in_a_row_do_not_all_raise():

@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import threading
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 
@@ -193,6 +194,10 @@ class TestTwoQueues:
         assert studies[0].trials == studies[1].trials == studies[2].trials
         taught = [[u.trials for u in study.updates] for study in studies]
         assert taught[0] == taught[1] == taught[2]
+
+    def test_a_slot_that_is_given_on_is_never_seen_with_two_trials(self, memory_path):
+        timings = find(memory_path, "inline").timings
+        assert all(before.ended <= after.started for before, after in pairwise(timings))
 
     def test_a_searcher_that_proposes_nothing_is_an_error(self, memory_path):
         with pytest.raises(StudyError, match=r"'sequence' proposed nothing; expected at least one"):
@@ -806,6 +811,10 @@ class TestBadInput:
                 {"executor": "rays"},
                 "executor is 'rays'; expected 'local', 'inline' or 'ray', or an executor of your own",
             ),
+            (
+                {"devices": (0, 1)},
+                "devices is (0, 1), but only the executor 'local' deals devices out; leave devices out",
+            ),
             ({"cluster": 4}, "cluster is 4; expected a Cluster, such as Cluster(cpus=2)"),
             (
                 {"searcher": "tabu"},
@@ -827,6 +836,12 @@ class TestBadInput:
                 {"executor": None},
                 "executor is None; expected 'local', 'inline' or 'ray', or an executor of your own",
             ),
+            (
+                {"executor": "ray", "devices": ("0",)},
+                "devices is ('0',), but only the executor 'local' deals devices out; leave devices out, and "
+                "say what a trial takes: gpus",
+            ),
+            ({"executor": "local", "devices": ()}, "devices is (); expected at least one, such as (0, 1)"),
             ({"executor": "inline", "timeout": 9}, "timeout is 9; trials in this process cannot be killed"),
             ({"devices": ()}, "devices"),
             ({"evaluate": 5}, "evaluate is 5; expected a function of (policy, seed)"),

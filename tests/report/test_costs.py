@@ -1,12 +1,21 @@
 import math
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from scipy.stats import rankdata
 
+from autodropout.engine.confirm import Confirmation
+from autodropout.engine.executors.futures import FuturesExecutor
+from autodropout.engine.run import search
 from autodropout.report.costs import PAUSE_SECONDS, costs
 from autodropout.report.record import read_record
+from autodropout.token_space import TokenSpace
 from recorded import STUDY, Run, Writer, record_study
+
+SPACE = TokenSpace(sites=("query", "ffn"))
 
 
 def test_costs_add_up(tmp_path):
@@ -43,20 +52,51 @@ def test_inline_there_is_one_worker(tmp_path):
     assert costs(read_record(tmp_path)).workers == 1
 
 
-def test_where_nobody_says_workers_are_counted(tmp_path):
+def found_after(out, *, threads, slots):
+    """The costs of a search on a pool whose trials take three tenths of a second."""
+
+    def evaluate(policy, seed):
+        time.sleep(0.3)
+        return seed % 97 / 97
+
+    with ThreadPoolExecutor(threads) as pool:
+        executor = FuturesExecutor(pool, evaluate, slots=slots)
+        none = Confirmation(top=0)
+        search(evaluate, SPACE, trials=12, searcher="random", executor=executor, out=out, confirm=none)
+        executor.close()
+    return costs(read_record(out))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_where_nobody_says_workers_are_counted_by_what_trained_at_once(memory_path, threads):
+    found = found_after(memory_path, threads=threads, slots=threads)
+    assert found.workers == threads
+    assert found.busy > 0.6
+    assert found.outside < 0.4
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_waits_inside_a_pool_occupies_no_worker(memory_path, threads):
+    found = found_after(memory_path, threads=threads, slots=4)
+    assert found.workers == threads
+    assert found.occupied <= threads * found.wall
+    assert found.outside < 0.4
+
+
+def test_an_ending_that_is_recorded_after_the_next_start_makes_no_second_worker(tmp_path):
     writer = Writer(tmp_path, replace(STUDY, options={"executor": "Mine"}))
-    for _ in range(5):
+    for trial in (1, 2, 3):
         writer.queue()
-    for trial in (1, 2, 3):
         writer.start(trial)
-    for trial in (1, 2, 3):
-        writer.end(trial, Run(reward=0.5), started=True)
-    writer.end(4, Run(reward=0.5))
+        if trial > 1:
+            writer.end(trial - 1, Run(reward=0.5, seconds=0.0), started=True)
+        writer.now += 2.0
     writer.close()
+    with sqlite3.connect(tmp_path / "study.db") as ledger:
+        ledger.execute("UPDATE trials SET ended = ended + 0.1, result = json_set(result, '$.seconds', 2.0)")
     found = costs(read_record(tmp_path))
-    assert found.workers == 3
-    assert found.occupied == 2.0 + 4.0 + 6.0 + 2.0
-    assert found.wall == 8.0
+    assert (found.workers, found.trials) == (1, 2)
+    assert found.busy == 1.0
 
 
 def test_correlation_is_that_of_the_ranks(tmp_path):

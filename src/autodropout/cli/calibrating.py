@@ -2,13 +2,12 @@
 
 import json
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from autodropout.cli.command import Command
+from autodropout.cli.command import Command, devices_named, numbers
 from autodropout.cli.machine import usable_cores
 from autodropout.cli.terminal import command, console
 from autodropout.errors import DataError, StudyError, UsageError
@@ -65,8 +64,8 @@ class Calibrate(Command):
         task = task_named(self.task, self.data)
         if missing := task.missing():
             raise DataError(missing)
-        devices = None if self.devices is None else _numbers("devices", self.devices, least=0)
-        slots = _doubling(_most(devices)) if self.slots is None else _numbers("slots", self.slots, least=1)
+        devices = devices_named(self.devices)
+        slots = _doubling(_most(devices)) if self.slots is None else numbers("slots", self.slots, least=1)
         if self.trials < 1:
             raise UsageError(f"trials is {self.trials}; expected at least 1")
         terminal = console(soft_wrap=True)
@@ -80,7 +79,13 @@ class Calibrate(Command):
         if (best := proposed(found)) is None:
             raise StudyError(f"not even {slots[0]} at a time can be trained here: {found[0].problem}")
         facts = {"task": task.name, "rates": [asdict(rate) for rate in found], "best": best.slots}
-        terminal.print(json.dumps(facts, indent=2) if self.json else _proposal(task.name, best))
+        terminal.print(json.dumps(facts, indent=2) if self.json else self._proposal(best))
+
+    def _proposal(self, best: "Rate") -> str:
+        data = () if self.data is None else ("--data", self.data)
+        devices = () if self.devices is None else ("--devices", self.devices)
+        words = command("search", self.task, "--workers", str(best.slots), *devices, *data)
+        return f"Best: {best.slots} at a time.  {words}"
 
 
 def _most(devices: list[int] | None) -> int:
@@ -100,23 +105,8 @@ def _doubling(most: int) -> list[int]:
     return [*(2**power for power in range(most.bit_length()) if 2**power < most), most]
 
 
-def _numbers(name: str, text: str, least: int) -> list[int]:
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    rising = all(before < after for before, after in pairwise(numbers))
-    if not numbers or not rising or numbers[0] < least:
-        raise UsageError(f"{name} is {text!r}; expected rising numbers of at least {least}, such as 1,2,4")
-    return numbers
-
-
 def _line(rate: "Rate") -> str:
     """Return a row for the terminal, printed as soon as it is measured."""
     if rate.problem:
         return f"{rate.slots:4} at a time: {rate.problem}"
     return f"{rate.slots:4} at a time: {rate.per_hour:8.0f} trials per hour, {rate.seconds:6.2f} s each"
-
-
-def _proposal(task: str, best: "Rate") -> str:
-    return f"Best: {best.slots} at a time.  {command('search', task, '--workers', str(best.slots))}"

@@ -18,6 +18,7 @@ State = Literal["ok", "warn", "fail"]
 _MIB, _GIB = 2**20, 2**30
 _SYNCS = 15
 _SLOW_SYNC = 0.05  # seconds: a trial takes three, which the loop waits for
+_ELSEWHERE = "choose another directory"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +56,20 @@ def directory_checks(out: Path) -> dict[str, Check]:
     """Return the checks of the directory that a search would write to; nothing stays in it."""
     there = existing_parent(out)
     return {
-        "directory": lambda: _directory(out, there),
+        "directory": lambda: _tried("directory", there, lambda: _directory(out, there)),
         "free space": lambda: _space(there),
-        "durable writes": lambda: _syncing(there),
-        "locks": lambda: _locking(there),
+        "durable writes": lambda: _tried("durable writes", there, lambda: _syncing(there)),
+        "locks": lambda: _tried("locks", there, lambda: _locking(there)),
     }
+
+
+def _tried(name: str, there: Path, check: Check) -> Finding:
+    """Make a check that writes; where nothing can be written, as in /proc, say what to do."""
+    try:
+        return check()
+    except OSError as error:
+        text = f"nothing can be written to {there} ({error.strerror})"
+        return Finding(name=name, state="fail", text=text, remedy=_ELSEWHERE)
 
 
 def existing_parent(out: Path) -> Path:
@@ -74,8 +84,10 @@ def _directory(out: Path, there: Path) -> Finding:
         return Finding(name="directory", state="fail", text=f"{there} is a file", remedy="name a directory")
     facts: dict[str, Any] = {"path": str(out), "network": on_network(there)}
     if not os.access(there, os.W_OK | os.X_OK):
-        text, remedy = f"{there} may not be written to", "choose another directory"
-        return Finding(name="directory", state="fail", text=text, remedy=remedy, facts=facts)
+        text = f"{there} may not be written to"
+        return Finding(name="directory", state="fail", text=text, remedy=_ELSEWHERE, facts=facts)
+    with tempfile.TemporaryDirectory(dir=there, prefix=".autodropout-"):
+        pass
     if facts["network"]:
         text = f"{there} lies on a network file system, which is slow and only as safe as its locks"
         remedy = "choose a local directory, unless nodes of a cluster are to share it"

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from autodropout import zoo
@@ -45,3 +46,28 @@ def loaded_policy(path: Path) -> Policy:
         raise UsageError(
             f"{path} cannot be read ({error.strerror}); name a policy's JSON file, or one of autodropout zoo"
         ) from error
+
+
+def numbers(name: str, text: str, least: int) -> list[int]:
+    """Return the numbers that stand in an option, with commas between them.
+
+    Raises:
+        UsageError: They are none, do not rise, or one is below ``least``.
+    """
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    rising = all(before < after for before, after in pairwise(found))
+    if not found or not rising or found[0] < least:
+        raise UsageError(f"{name} is {text!r}; expected rising numbers of at least {least}, such as 1,2,4")
+    return found
+
+
+def devices_named(text: str | None) -> list[int] | None:
+    """Return the devices of an option such as ``0,1``; None if it is not given.
+
+    Raises:
+        UsageError: They are none.
+    """
+    return None if text is None else numbers("devices", text, least=0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from autodropout.cli.command import Command, loaded_policy
+from autodropout.cli.command import Command, devices_named, loaded_policy
 from autodropout.cli.directory import check_place, claimed
 from autodropout.errors import UsageError
 from autodropout.policy import Policy
@@ -48,6 +48,7 @@ class Compare(Command):
         seeds: Seeds that every arm is trained on.
         workers: Processes, each with one thread: as many as you have cores.
         executor: Where trials run: in worker processes, or one by one in this process, to debug.
+        devices: GPUs dealt out to the workers in turn, with commas between them, such as 0,1.
         out: Directory of the comparison; one that holds this comparison already is gone on with.
         seed: Seed that all seeds follow from.
         timeout: Seconds after which a trial is killed; it is run once more, and then it has failed.
@@ -70,6 +71,7 @@ class Compare(Command):
     seeds: int = 10
     workers: int = 2
     executor: Literal["local", "inline"] = "local"
+    devices: Annotated[str | None, tyro.conf.arg(help_behavior_hint="(default: all are visible)")] = None
     out: Annotated[
         Path | None,
         tyro.conf.arg(
@@ -104,6 +106,7 @@ class Compare(Command):
             seeds=self.seeds,
             workers=self.workers,
             executor=self.executor,
+            devices=devices_named(self.devices),
             out=out,
             seed=self.seed,
             timeout=self.timeout,

@@ -1,8 +1,9 @@
 """Run a search in the terminal: watch it, stop it cleanly, say what was found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from rich.console import Console
 
@@ -10,13 +11,14 @@ from autodropout.cli.terminal import command, console
 from autodropout.cli.watching import Watch
 from autodropout.comparison.kept import COMPARISON
 from autodropout.conv_space import ConvSpace
+from autodropout.engine.beginning import Asked, foresee
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.executors.cluster import Cluster
 from autodropout.engine.halving import Halving
 from autodropout.engine.ledger_records import StudyRecord
 from autodropout.engine.ledger_schema import LEDGER_FILE
-from autodropout.engine.options import ExecutorName
-from autodropout.engine.run import search
+from autodropout.engine.options import ExecutorName, Options
+from autodropout.engine.run import check_runnable, search
 from autodropout.engine.study import Study
 from autodropout.errors import DataError, StudyError, UsageError
 from autodropout.report.draw import save_png, terminal_picture
@@ -39,6 +41,7 @@ class Conduct:
     data: Path | None
     workers: int
     executor: ExecutorName
+    devices: Sequence[int | str] | None
     cluster: Cluster
     timeout: float | None
     batch: int | None
@@ -61,31 +64,17 @@ def conduct(task: Task, how: Conduct) -> None:
     """
     if missing := task.missing():
         raise DataError(missing)
-    if (how.out / LEDGER_FILE).is_file() and Study.open(how.out).record.searcher == COMPARISON:
-        raise UsageError(f"{how.out} holds a comparison; name another directory for the search")
+    _check_no_comparison(how.out)
     terminal = console()
     try:
         with Watch(terminal, f"Searching {task.name} in {how.out}") as watch:
             study = search(
                 task.evaluate,
                 task.space(),
-                trials=how.trials,
-                searcher=how.searcher,
-                workers=how.workers,
                 out=how.out,
-                seed=how.seed,
-                executor=how.executor,
-                cluster=how.cluster,
-                timeout=how.timeout,
-                batch=how.batch,
-                capacity=how.capacity,
-                floor=task.floor,
-                confirm=Confirmation(top=how.confirm_top, seeds=how.confirm_seeds),
-                halving=how.halving,
-                warm_start=how.warm_start,
-                common_seed=how.common_seed,
-                task=task.key,
                 on_event=watch,
+                **_identity(task, how),
+                **_manner(task, how),
             )
     except KeyboardInterrupt:
         terminal.print(
@@ -98,6 +87,52 @@ def conduct(task: Task, how: Conduct) -> None:
         )
         return
     _conclude(terminal, task, study, _data(how))
+
+
+def foreseen(task: Task, how: Conduct) -> StudyRecord:
+    """Return the study that ``conduct`` would create or go on with; nothing is made.
+
+    Raises:
+        LedgerError: As ``conduct``.
+        UsageError: As ``conduct``.
+    """
+    _check_no_comparison(how.out)
+    check_runnable(how.executor, task.evaluate, how.halving)
+    asked = Asked(space=task.space(), **_identity(task, how))
+    return foresee(how.out, asked, Options(**_manner(task, how)))
+
+
+def _check_no_comparison(out: Path) -> None:
+    if (out / LEDGER_FILE).is_file() and Study.open(out).record.searcher == COMPARISON:
+        raise UsageError(f"{out} holds a comparison; name another directory for the search")
+
+
+def _identity(task: Task, how: Conduct) -> dict[str, Any]:
+    """Return those arguments of ``search`` that make a study this study."""
+    return {
+        "searcher": how.searcher,
+        "seed": how.seed,
+        "task": task.key,
+        "halving": how.halving,
+        "warm_start": how.warm_start,
+        "common_seed": how.common_seed,
+    }
+
+
+def _manner(task: Task, how: Conduct) -> dict[str, Any]:
+    """Return those arguments of ``search`` that say how it is run."""
+    return {
+        "trials": how.trials,
+        "workers": how.workers,
+        "executor": how.executor,
+        "devices": how.devices,
+        "cluster": how.cluster,
+        "timeout": how.timeout,
+        "batch": how.batch,
+        "capacity": how.capacity,
+        "floor": task.floor,
+        "confirm": Confirmation(top=how.confirm_top, seeds=how.confirm_seeds),
+    }
 
 
 def _data(how: Conduct) -> tuple[str | Path, ...]:
@@ -136,10 +171,8 @@ def _verdict(best: Confirmed) -> str:
     return f"Best policy: reward {best.reward:.4f}{spread} over {seeds} (trial {best.trial})"
 
 
-def earlier(
-    out: Path, record: StudyRecord, trials: int | None, workers: int | None, data: Path | None
-) -> Conduct:
-    """Return how a study was run, with other numbers of trials and workers where they are given.
+def earlier(out: Path, record: StudyRecord, data: Path | None) -> Conduct:
+    """Return how a study was run.
 
     Raises:
         UsageError: It ran on an executor that only the script that began it knows.
@@ -155,10 +188,11 @@ def earlier(
         out=out,
         searcher=record.searcher,
         seed=record.seed,
-        trials=record.trials if trials is None else trials,
+        trials=record.trials,
         data=data,
-        workers=options["workers"] if workers is None else workers,
+        workers=options["workers"],
         executor=executor,
+        devices=options.get("devices"),
         cluster=Cluster(**options.get("cluster", {})),  # ledgers from before Ray have none
         timeout=options["timeout"],
         batch=None,

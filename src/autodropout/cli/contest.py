@@ -1,11 +1,11 @@
 """Hold a comparison in the terminal: tune the baselines, run all arms, say and save what that shows."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -20,6 +20,7 @@ from autodropout.comparison.kept import kept
 from autodropout.comparison.tuning import LEAST_TRIALS, Sweep, Tuned
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.ledger_schema import LEDGER_FILE
+from autodropout.engine.options import check_devices
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import DataError, StudyError, UsageError
@@ -53,6 +54,7 @@ class Contest:
     seeds: int
     workers: int
     executor: Literal["local", "inline"]
+    devices: Sequence[int] | None
     out: Path
     seed: int
     timeout: float | None
@@ -67,6 +69,7 @@ class Contest:
             value = getattr(self, name)
             if value is not None and value < number:
                 raise UsageError(f"{name} is {value}; expected at least {number}")
+        check_devices(self.devices, self.executor)
         match(self.task.model(), self.policy)
         for name, baseline in self.contenders.items():
             if name not in self.baselines:
@@ -77,6 +80,12 @@ class Contest:
     def contenders(self) -> Mapping[str, Baseline]:
         """What has a strength to tune, by name."""
         return contenders(self.task, self.policy, self.baselines, self.combined)
+
+    @property
+    def manner(self) -> dict[str, Any]:
+        """How everything is run, as arguments of ``compare`` and ``search``."""
+        names = ("workers", "executor", "devices", "seed", "timeout")
+        return {name: getattr(self, name) for name in names} | {"task": self.task.key}
 
     @property
     def command(self) -> str:
@@ -226,15 +235,11 @@ def _tuned(contest: Contest, baseline: Baseline, terminal: Console) -> Tuned:
             sweep.arms(lambda strength: partial(contest.task.train, baseline.at(strength))),
             seeds=sweep.seeds,
             figure="reward",
-            workers=contest.workers,
             out=out,
-            executor=contest.executor,
-            seed=contest.seed,
-            timeout=contest.timeout,
             floor=contest.task.floor,
-            task=contest.task.key,
             command=contest.command,
             on_event=watch,
+            **contest.manner,
         )
     if not found.finished:
         raise _StoppedError
@@ -252,15 +257,11 @@ def _searched(contest: Contest, trials: int, terminal: Console) -> RandomSearch:
             task.space(),
             trials=trials,
             searcher="random",
-            workers=contest.workers,
             out=contest.out / "random",
-            seed=contest.seed,
-            executor=contest.executor,
-            timeout=contest.timeout,
             floor=task.floor,
             confirm=Confirmation(top=budget.confirm_top, seeds=budget.confirm_seeds),
-            task=task.key,
             on_event=watch,
+            **contest.manner,
         )
     if not study.finished:
         raise _StoppedError
@@ -283,15 +284,11 @@ def _compared(
             baselines=against,
             figure=figure.name,
             higher_is_better=figure.higher_is_better,
-            workers=contest.workers,
             out=contest.out,
-            executor=contest.executor,
-            seed=contest.seed,
-            timeout=contest.timeout,
             floor=figure.floor,
-            task=contest.task.key,
             command=contest.command,
             on_event=watch,
+            **contest.manner,
         )
     if not found.finished:
         raise _StoppedError

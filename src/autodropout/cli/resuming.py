@@ -1,12 +1,12 @@
 """``autodropout resume DIR``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from autodropout.cli.command import Command
+from autodropout.cli.command import Command, devices_named
 from autodropout.cli.directory import check_study
 from autodropout.errors import UsageError
 
@@ -26,13 +26,14 @@ class Resume(Command):
         out: Directory of the study.
         trials: Policies to try, earlier ones included.
         workers: Processes.
+        devices: GPUs dealt out to the workers in turn, with commas between them.
         data: Folder of data sets, for a task that reads files; tasks says which.
     """
 
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
     trials: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: as before)")] = None
     workers: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: as before)")] = None
-
+    devices: Annotated[str | None, tyro.conf.arg(help_behavior_hint="(default: as before)")] = None
     data: Annotated[
         Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: $AUTODROPOUT_DATA, or data)")
     ] = None
@@ -57,4 +58,10 @@ class Resume(Command):
                 f"{self.out} holds a search {label}, which the command line does not know; "
                 "to go on, run the script or notebook that began it again"
             )
-        conduct(task, earlier(self.out, record, self.trials, self.workers, self.data))
+        wished: dict[str, Any] = {
+            "trials": self.trials,
+            "workers": self.workers,
+            "devices": devices_named(self.devices),
+        }
+        before = earlier(self.out, record, self.data)
+        conduct(task, replace(before, **{name: wish for name, wish in wished.items() if wish is not None}))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
-from autodropout.cli.command import Command
+from autodropout.cli.command import Command, devices_named
 from autodropout.cli.directory import check_place, claimed
 from autodropout.cli.terminal import console
 from autodropout.errors import UsageError
@@ -33,6 +33,7 @@ class Search(Command):
       autodropout search digits
       autodropout search digits --trials 96 --workers 4 --out runs/mine
       autodropout search digits --searcher random --seed 1
+      autodropout search cifar10-small --workers 4 --devices 0,1
       autodropout search digits --executor ray --address auto --cpus-per-trial 2
       autodropout search digits --trials 2000 --dry-run
 
@@ -42,6 +43,7 @@ class Search(Command):
         workers: Processes, each with one thread: as many as you have cores.
         executor: Where trials run: in worker processes, one by one in this process (to debug), or on a Ray
             cluster.
+        devices: GPUs dealt out to the workers in turn, with commas between them, such as 0,1.
         address: Of the Ray cluster, such as auto or host:6379.
         cpus_per_trial: Cores that a trial takes on the Ray cluster; fractions share one.
         gpus_per_trial: GPUs that a trial takes there; fractions share one.
@@ -69,6 +71,7 @@ class Search(Command):
     trials: Annotated[int | None, _THE_TASKS] = None
     workers: int = 2
     executor: Literal["local", "inline", "ray"] = "local"
+    devices: Annotated[str | None, tyro.conf.arg(help_behavior_hint="(default: all are visible)")] = None
     address: Annotated[
         str | None, tyro.conf.arg(help_behavior_hint="(default: $RAY_ADDRESS, or a cluster started here)")
     ] = None
@@ -113,11 +116,12 @@ class Search(Command):
     def run(self) -> None:
         """Search, and say what was found."""
         from autodropout.cli.conducting import conduct
+        from autodropout.engine.beginning import next_directory
         from autodropout.tasks.registry import task_named
 
         task = task_named(self.task, self.data)
         if self.dry_run:
-            out = Path("runs") / task.name if self.out is None else self.out
+            out = next_directory(task.name) if self.out is None else self.out
             check_place(out)
             _show_plan(task, self._how(task, out))
             return
@@ -147,6 +151,7 @@ class Search(Command):
             data=self.data,
             workers=self.workers,
             executor=self.executor,
+            devices=devices_named(self.devices),
             cluster=self._cluster(),
             timeout=self.timeout,
             batch=_given(self.batch, budget.batch if own else None),

@@ -15,6 +15,7 @@ from autodropout.engine.executors.base import Executor
 from autodropout.engine.halving import Halving
 from autodropout.engine.history import restore, searcher_of
 from autodropout.engine.ledger import Ledger
+from autodropout.engine.ledger_reader import LedgerReader
 from autodropout.engine.ledger_records import StudyRecord
 from autodropout.engine.ledger_schema import LEDGER_FILE
 from autodropout.engine.options import Options
@@ -100,6 +101,26 @@ def begin(
     return ledger, searcher, executor
 
 
+def foresee(out: Path, asked: Asked, options: Options) -> StudyRecord:
+    """Return the study that a search would create in a directory, or go on with; nothing is made.
+
+    Args:
+        out: Its directory, which need not be there.
+        asked: What makes it this study.
+        options: How it would be run.
+
+    Raises:
+        UsageError: As ``begin``.
+        LedgerError: The ledger cannot be read.
+    """
+    if not (out / LEDGER_FILE).exists():
+        return _draft(asked, options)[0]
+    with LedgerReader.open(out) as reader:
+        study = reader.study()
+    _check_same(out, study, asked, options)
+    return study
+
+
 def new_directory(name: str | None = None) -> Path:
     """Make a new directory under ``runs/`` and return it: nobody else is given the same.
 
@@ -110,9 +131,17 @@ def new_directory(name: str | None = None) -> Path:
     Raises:
         LedgerError: It cannot be made.
     """
+    return next(path for path in _numbered(name) if _made(path))
+
+
+def next_directory(name: str) -> Path:
+    """Return what ``new_directory`` would make now; nothing is made."""
+    return next(path for path in _numbered(name) if not path.exists())
+
+
+def _numbered(name: str | None) -> Iterator[Path]:
     base = Path("runs") / (name or time.strftime("%Y%m%d-%H%M%S"))
-    numbered = (base if number == 1 else Path(f"{base}-{number}") for number in itertools.count(1))
-    return next(path for path in numbered if _made(path))
+    return (base if number == 1 else Path(f"{base}-{number}") for number in itertools.count(1))
 
 
 def _made(path: Path) -> bool:
@@ -129,10 +158,19 @@ def _made(path: Path) -> bool:
 def _created(
     out: Path, asked: Asked, options: Options, build: Callable[[], Executor]
 ) -> tuple[Ledger, Searcher, Executor]:
+    study, searcher, earlier = _draft(asked, options)
+    if earlier is not None:
+        earlier.teach(searcher)
+    executor = build()
+    return Ledger.create(out, study, searcher.snapshot()), searcher, executor
+
+
+def _draft(asked: Asked, options: Options) -> tuple[StudyRecord, Searcher, Earlier | None]:
+    """Return a new study, its searcher before it has seen any trial, and what that learns from first."""
     earlier = None if asked.warm_start is None else Earlier.read(asked.warm_start, asked.space)
     searcher = _first(asked, options)
     if earlier is not None:
-        earlier.teach(searcher)
+        earlier.check(searcher)
     study = StudyRecord(
         space=asked.space.to_json(),
         task=asked.task,
@@ -152,8 +190,7 @@ def _created(
         warm=None if earlier is None else earlier.to_plain(),
         common_seed=asked.common_seed,
     )
-    executor = build()
-    return Ledger.create(out, study, searcher.snapshot()), searcher, executor
+    return study, searcher, earlier
 
 
 def _first(asked: Asked, options: Options) -> Searcher:
@@ -171,7 +208,7 @@ def _first(asked: Asked, options: Options) -> Searcher:
         warnings.warn(
             f"the searcher {searcher.name!r} learns from {searcher.batch} trials at a time, so it will learn "
             f"nothing from {options.trials}; ask for more trials or a smaller batch",
-            stacklevel=5,
+            stacklevel=6,
         )
     return searcher
 
@@ -181,18 +218,22 @@ def _resumed(
 ) -> tuple[Ledger, Searcher, Executor]:
     ledger = Ledger.open(out)
     try:
-        for name, theirs, ours in _identity(ledger.study, asked, options):
-            if theirs != ours:
-                raise UsageError(
-                    f"{out} holds a study with another {name}: {theirs!r} there, {ours!r} here; "
-                    f"name another directory, or go on with its own {name}"
-                )
+        _check_same(out, ledger.study, asked, options)
         searcher = asked.searcher
         searcher = searcher_of(ledger.study) if isinstance(searcher, str) else searcher
         return ledger, searcher, build()
     except BaseException:
         ledger.close()
         raise
+
+
+def _check_same(out: Path, study: StudyRecord, asked: Asked, options: Options) -> None:
+    for name, theirs, ours in _identity(study, asked, options):
+        if theirs != ours:
+            raise UsageError(
+                f"{out} holds a study with another {name}: {theirs!r} there, {ours!r} here; "
+                f"name another directory, or go on with its own {name}"
+            )
 
 
 def _identity(study: StudyRecord, asked: Asked, options: Options) -> Iterator[tuple[str, Any, Any]]:

@@ -183,7 +183,7 @@ class Ledger:
             "promotion": None,
             "result": None if ending.result is None else result_to_json(ending.result),
             "finish": self._next_finish,
-            "ended": time.time(),
+            "ended": time.time() if ending.ended is None else ending.ended,
         }
         with self._transaction():
             cursor = self._connection.execute(

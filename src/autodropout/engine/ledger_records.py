@@ -149,6 +149,7 @@ class Ending:
         cause: Why it did not return a finite reward.
         error: What went wrong, in one line.
         promotion: How it goes on, if it does; then its reward is None.
+        ended: When it was heard of, in seconds since the epoch; None for when it is recorded.
     """
 
     trial: int
@@ -160,6 +161,7 @@ class Ending:
     cause: Cause | None = None
     error: str | None = None
     promotion: Promotion | None = None
+    ended: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +191,8 @@ class Timing:
         trial: Its number.
         queued: It was proposed.
         started: Its last attempt was started.
-        ended: It ended for good.
+        ended: The search heard that it had ended for good; its slot may have been given on by when that
+            was recorded.
         finish: Its position in the order in which trials ended, from 1.
         taught: Number of the update that was taught it.
     """

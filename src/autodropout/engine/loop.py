@@ -100,9 +100,9 @@ class Loop:
                 advance()
             slots = self._executor.capacity
             self._start()
-            for trial, outcome in self._ended():
+            for trial, outcome, heard in self._ended():
                 self._unsettled -= 1
-                if (following := self._settler.settle(trial, outcome)) is not None:
+                if (following := self._settler.settle(trial, outcome, heard)) is not None:
                     self.add([following])
                 advance()
                 self._start()
@@ -140,13 +140,15 @@ class Loop:
             budget=trial.budget if self._budgeted else None,
         )
 
-    def _ended(self) -> list[tuple[Unfinished, Outcome]]:
+    def _ended(self) -> list[tuple[Unfinished, Outcome, float]]:
+        """Return the trials that ended, how, and when that was heard of."""
         if not self._running:
             time.sleep(_POLL_SECONDS)
             return []
+        outcomes, heard = self._executor.poll(_POLL_SECONDS), time.time()
         ended = [
-            (self._running.pop((job.trial, job.attempt))[1], outcome)
-            for job, outcome in self._executor.poll(_POLL_SECONDS)
+            (self._running.pop((job.trial, job.attempt))[1], outcome, heard)
+            for job, outcome in outcomes
             if (job.trial, job.attempt) in self._running
         ]
         self._unsettled = len(ended)

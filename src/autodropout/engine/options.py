@@ -7,6 +7,8 @@ from typing import Literal, get_args
 
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.executors.cluster import Cluster
+from autodropout.engine.executors.devices import visible_devices
+from autodropout.engine.executors.inline import check_unlimited
 from autodropout.errors import UsageError
 
 ExecutorName = Literal["local", "inline", "ray"]
@@ -25,9 +27,9 @@ class Options:
         capacity: C, most trials queued or running.
         batch: M, finished trials per update.
         timeout: Seconds per trial.
-        max_attempts: Attempts that may be lost with their worker.
         floor: Reward of failed and diverged trials.
         confirm: How the search ends.
+        max_attempts: Attempts that may be lost with their worker.
 
     Raises:
         UsageError: A value is out of range.
@@ -41,9 +43,9 @@ class Options:
     capacity: int | None
     batch: int | None
     timeout: float | None
-    max_attempts: int
     floor: float | None
     confirm: Confirmation
+    max_attempts: int = 3
 
     def __post_init__(self) -> None:
         if self.executor not in (None, *get_args(ExecutorName)):
@@ -61,6 +63,9 @@ class Options:
                 _check_count(name, getattr(self, name))
         if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
             raise UsageError(f"timeout is {self.timeout!r}; expected seconds above 0, or None for no limit")
+        if self.executor == "inline":
+            check_unlimited(self.timeout)
+        check_devices(self.devices, self.executor)
         if self.floor is not None and not (_is_number(self.floor) and math.isfinite(self.floor)):
             raise UsageError(
                 f"floor is {self.floor!r}; expected a finite reward, or None for the worst one so far"
@@ -72,6 +77,18 @@ class Options:
         """Return what the ledger keeps: plain JSON values."""
         devices = None if self.devices is None else list(self.devices)
         return asdict(self) | {"devices": devices}
+
+
+def check_devices(devices: Sequence[int | str] | None, executor: str | None) -> None:
+    """Refuse devices that are none, or that nobody would deal out.
+
+    Raises:
+        UsageError: They are such.
+    """
+    visible_devices(devices)
+    if devices is not None and executor != "local":
+        remedy = "leave devices out" + (", and say what a trial takes: gpus" if executor == "ray" else "")
+        raise UsageError(f"devices is {devices!r}, but only the executor 'local' deals devices out; {remedy}")
 
 
 def _is_number(value: object) -> bool:

@@ -87,7 +87,7 @@ def search(
         executor: ``"local"`` for worker processes that log to ``out/logs``, ``"inline"`` for this
             process (to debug: only tracebacks go to ``out/logs``), ``"ray"`` for a cluster, or an executor,
             which the caller closes.
-        devices: Devices of the local executor's workers, in turn.
+        devices: Devices of the local executor's workers, in turn; no other executor takes any.
         cluster: Which Ray cluster the executor "ray" uses, and what a trial takes of it.
         capacity: C, most trials queued or running; None for the executor's slots and a few more.
         batch: M, finished trials per update; None for the searcher's own choice.
@@ -127,7 +127,7 @@ def search(
         5
     """
     notify = logged(on_event)
-    _check_runnable(executor, evaluate, halving)
+    check_runnable(executor, evaluate, halving)
     options = Options(
         trials=trials,
         workers=workers,
@@ -203,7 +203,12 @@ def _conclude(ledger: Ledger, loop: Loop, notify: Notify) -> None:
         )
 
 
-def _check_runnable(executor: object, evaluate: Evaluate, halving: Halving | None) -> None:
+def check_runnable(executor: object, evaluate: Evaluate, halving: Halving | None) -> None:
+    """Refuse an executor that is none, and an evaluation that cannot do what halving asks of it.
+
+    Raises:
+        UsageError: They are such.
+    """
     if executor is None:
         raise UsageError("executor is None; expected 'local', 'inline' or 'ray', or an executor of your own")
     if halving is not None and isinstance(executor, str):

@@ -46,16 +46,22 @@ class Settler:
     def __init__(self, ledger: Ledger, rules: Rules, notify: Notify, rungs: Rungs | None) -> None:
         self._ledger, self._rules, self._notify, self._rungs = ledger, rules, notify, rungs
         self._lost_in_a_row = 0
+        self._heard = 0.0
         self._worst, self.best = ledger.read.extremes()
         self.replaced = 0
 
-    def settle(self, trial: Unfinished, outcome: Outcome) -> Unfinished | None:
+    def settle(self, trial: Unfinished, outcome: Outcome, heard: float) -> Unfinished | None:
         """Record how a running attempt ended; return the trial that is to run because of it, if any.
+
+        Args:
+            trial: The trial, as it was started.
+            outcome: How it ended.
+            heard: When that was heard of, in seconds since the epoch: before its slot was given on.
 
         Raises:
             StudyError: Three trials in a row raised, or lost their worker for good.
         """
-        rules = self._rules
+        rules, self._heard = self._rules, heard
         verdict = judge(outcome, lost=trial.lost, faults=trial.faults, max_attempts=rules.max_attempts)
         match verdict:
             case Finished(result=result, diverged=False):
@@ -79,7 +85,7 @@ class Settler:
             cause="diverged",
             error=f"diverged: its reward is {result.reward}",
         )
-        if self._ledger.finish(ending):
+        if self._finish(ending):
             self._lost_in_a_row = 0
             self._notify(_finished(trial, result, ending.reward))
 
@@ -93,7 +99,7 @@ class Settler:
             result=result,
             promotion=promotion,
         )
-        if not self._ledger.finish(ending):
+        if not self._finish(ending):
             return None
         self._lost_in_a_row = 0
         if trial.kind == "search":
@@ -157,7 +163,7 @@ class Settler:
             cause=verdict.cause,
             error=verdict.error,
         )
-        if not self._ledger.finish(ending):
+        if not self._finish(ending):
             return
         self.replaced += lost and trial.kind == "search"
         self._notify(TrialFailed(kind=trial.kind, trial=trial.id, error=verdict.error, replaced=lost))
@@ -184,6 +190,9 @@ class Settler:
     def _where(self) -> str:
         logs = self._ledger.out / LOGS
         return f"see {logs}" if logs.is_dir() else "see its output"
+
+    def _finish(self, ending: Ending) -> bool:
+        return self._ledger.finish(replace(ending, ended=self._heard))
 
     def _floor(self) -> float | None:
         return self._worst if self._rules.floor is None else self._rules.floor

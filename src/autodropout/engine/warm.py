@@ -57,11 +57,8 @@ class Earlier:
             )
         return cls(out=Path(out), study=study, trials=trials)
 
-    def teach(self, searcher: Searcher) -> None:
-        """Let a new searcher learn from it.
-
-        Its state afterwards is the new study's first state and is kept in the new ledger, so that resuming
-        and replaying need the earlier study no more.
+    def check(self, searcher: Searcher) -> Pretrainable:
+        """Return the searcher, as one that can learn from it.
 
         Raises:
             UsageError: There are too few trials, or the searcher learns nothing.
@@ -76,7 +73,18 @@ class Earlier:
                 f"the study in {self.out} has {len(self.trials)} trials with a reward; the searcher "
                 f"{searcher.name!r} learns from {searcher.batch} at a time, so begin without a warm start"
             )
-        searcher.pretrain(self.trials)
+        return searcher
+
+    def teach(self, searcher: Searcher) -> None:
+        """Let a new searcher learn from it.
+
+        Its state afterwards is the new study's first state and is kept in the new ledger, so that resuming
+        and replaying need the earlier study no more.
+
+        Raises:
+            UsageError: As ``check``.
+        """
+        self.check(searcher).pretrain(self.trials)
 
     def to_plain(self) -> dict[str, Any]:
         """Return what the new ledger keeps about it: plain JSON values."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from scipy.stats import spearmanr
 
+from autodropout.engine.ledger_records import Timing
 from autodropout.report.record import Record, reward_of
 from autodropout.result import Trial
 
@@ -13,6 +15,9 @@ PAUSE_SECONDS = 60.0
 """A time without any running trial counts as a stop, not as idleness, if it is longer than this."""
 
 _LEAST_FOR_CORRELATION = 10
+_LATE = 0.1  # share of a training by which its ending may be heard of late
+
+_Span = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +58,10 @@ class Costs:
         trials: Trials that ended.
         median: Median training time of a search trial in seconds; None without any.
         training: Seconds spent in training by trials that returned.
-        occupied: Seconds for which workers were busy with trials, failed last attempts included.
+        occupied: Seconds for which workers were busy with trials, failed last attempts included; never more
+            of them at a time than there are.
         wall: Seconds from the first start to the last ending, stops of over a minute left out.
-        workers: Number of workers; where the study does not say, most trials seen running at once.
+        workers: Number of workers; where the study does not say, most trials that trained at once.
         updating: Seconds spent in updates of the searcher.
         timed: The search trials that returned, by number.
         correlation: Reward against training time; None with too few trials or without any spread.
@@ -89,23 +95,38 @@ def costs(record: Record) -> Costs:
     spans = sorted(_spans(record))
     timed = tuple(_timed(record.search))
     results = [trial.result for trial in record.trials if trial.result is not None]
+    workers = _workers(record)
     return Costs(
         trials=len(spans),
         median=median(trial.seconds for trial in timed) if timed else None,
         training=sum(result.seconds or 0.0 for result in results),
-        occupied=sum(ended - started for started, ended in spans),
+        occupied=_occupied(spans, workers),
         wall=_wall(spans),
-        workers=_workers(record, spans),
+        workers=workers,
         updating=sum(update.seconds for update in record.updates),
         timed=timed,
         correlation=_correlation(timed),
     )
 
 
-def _spans(record: Record) -> Iterable[tuple[float, float]]:
-    for timing in record.timings.values():
-        if timing.started is not None and timing.ended is not None:
-            yield timing.started, max(timing.started, timing.ended)
+def _spans(record: Record) -> Iterable[_Span]:
+    return filter(None, map(_span, record.timings.values()))
+
+
+def _span(timing: Timing) -> _Span | None:
+    if timing.started is None or timing.ended is None:
+        return None
+    return timing.started, max(timing.started, timing.ended)
+
+
+def _trainings(record: Record) -> Iterable[_Span]:
+    """Yield when trials surely trained: at the end of their spans, for they may have waited in a pool."""
+    for trial in record.trials:
+        span = _span(record.timings[trial.id])
+        if span is not None and trial.result is not None and trial.result.seconds is not None:
+            started, ended = span
+            length = min(trial.result.seconds, ended - started)
+            yield ended - length, ended - _LATE * length
 
 
 def _timed(trials: Iterable[Trial]) -> Iterable[Timed]:
@@ -114,7 +135,7 @@ def _timed(trials: Iterable[Trial]) -> Iterable[Timed]:
             yield Timed(trial=trial.id, seconds=trial.result.seconds, reward=reward_of(trial))
 
 
-def _wall(spans: list[tuple[float, float]]) -> float:
+def _wall(spans: list[_Span]) -> float:
     wall, until = 0.0, spans[0][0] if spans else 0.0
     for started, ended in spans:
         idle = max(0.0, started - until)
@@ -123,23 +144,27 @@ def _wall(spans: list[tuple[float, float]]) -> float:
     return wall
 
 
-def _workers(record: Record, spans: list[tuple[float, float]]) -> int:
+def _workers(record: Record) -> int:
     match record.study.options:
         case {"executor": "inline"}:
             return 1
         case {"executor": "local", "workers": int(workers)}:
             return workers
-    return _most_at_once(spans)
+    return max([1, *(running for running, _ in _levels(_trainings(record)))])
 
 
-def _most_at_once(spans: list[tuple[float, float]]) -> int:
+def _occupied(spans: Iterable[_Span], workers: int) -> float:
+    return sum(min(running, workers) * seconds for running, seconds in _levels(spans))
+
+
+def _levels(spans: Iterable[_Span]) -> Iterable[tuple[int, float]]:
+    """Yield how many spans there were at once, and for how long, from change to change."""
     # At equal times an ending comes before a start: the slot is handed on.
-    changes = sorted([(started, 1) for started, _ in spans] + [(ended, -1) for _, ended in spans])
-    running, most = 0, 1
-    for _, change in changes:
+    changes = sorted(change for started, ended in spans for change in ((started, 1), (ended, -1)))
+    running = 0
+    for (now, change), (until, _) in pairwise(changes):
         running += change
-        most = max(most, running)
-    return most
+        yield running, until - now
 
 
 def _correlation(timed: tuple[Timed, ...]) -> Correlation | None:

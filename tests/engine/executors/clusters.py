@@ -16,11 +16,14 @@ SMALL = {"object_store_memory": 80 * 2**20}
 
 
 @contextmanager
-def cluster_of(*cpus: int) -> Iterator[Cluster]:
-    """A cluster whose head and other nodes have so many CPUs each; this process is not connected."""
+def cluster_of(*cpus: int, num_gpus: int = 0) -> Iterator[Cluster]:
+    """A cluster whose head and other nodes have so many CPUs each; this process is not connected.
+
+    The head says that it has so many GPUs, too.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     head, *others = cpus
-    settings = SMALL | {"num_cpus": head, "include_dashboard": False}
+    settings = SMALL | {"num_cpus": head, "num_gpus": num_gpus, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=settings)
     try:
         for number in others:

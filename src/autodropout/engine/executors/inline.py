@@ -49,8 +49,7 @@ class InlineExecutor:
         capture: bool = True,
     ) -> None:
         attempt.check_evaluate(evaluate)
-        if timeout is not None:
-            raise UsageError(f"timeout is {timeout!r}; trials in this process cannot be killed, use workers")
+        check_unlimited(timeout)
         self._evaluate = evaluate
         self._log_dir = None if log_dir is None else attempt.make_log_dir(log_dir)
         self._capture = capture
@@ -125,3 +124,13 @@ def _output_to(path: Path) -> Iterator[None]:
         redirect_stderr(log),
     ):
         yield
+
+
+def check_unlimited(timeout: float | None) -> None:
+    """Refuse a time limit.
+
+    Raises:
+        UsageError: There is one.
+    """
+    if timeout is not None:
+        raise UsageError(f"timeout is {timeout!r}; trials in this process cannot be killed, use workers")
