@@ -60,7 +60,8 @@ class Search(Command):
         confirm_top: Best policies to train again at the end; 0 for none.
         confirm_seeds: Fresh seeds for each of them.
         halving: Train every policy for a ninth of the steps first, and only the promising further: with
-            hundreds of trials less than half the cost.
+            hundreds of trials less than half the cost. Worth it only where short trainings foretell full
+            ones: the report says how well they did.
         warm_start: Directory of an earlier search on the same space, to learn from before the first trial.
         common_seed: Train every trial with the same seed, so that what a seed does to all policies alike
             tells none from another; the best are confirmed on fresh ones all the same.
