@@ -82,7 +82,8 @@ class Landscape:
 def rungs(early: Sequence[float]) -> tuple[float, float]:
     """Return one correlation for each lower rung; of a single one, the second is half as misled."""
     if len(early) == 1:
-        return early[0], 1.0 / math.sqrt(1.0 + (1.0 / early[0] ** 2 - 1.0) / 4.0)
+        half = 1.0 / math.sqrt(1.0 + (1.0 / early[0] ** 2 - 1.0) / 4.0)
+        return early[0], math.copysign(half, early[0])
     lowest, next_one = early
     return lowest, next_one
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def header() -> dict[str, object]:
         "uncommitted_changes": bool(
             _git("status", "--porcelain", "--untracked-files=no", "src", "benchmarks")
         ),
-        "command": "python " + " ".join([str(Path(sys.argv[0]).name), *sys.argv[1:]]),
+        "command": "python " + shlex.join([str(Path(sys.argv[0]).name), *sys.argv[1:]]),
         "measured": time.strftime("%Y-%m-%d %H:%M:%S"),
         "machine": machine() | {"processor": _processor(), "load": os.getloadavg()[0]},
         "versions": versions(),

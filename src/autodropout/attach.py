@@ -141,14 +141,19 @@ _HOOKS = {CHILD: _call_child, RATES: _call_rates}
 def container_text(model: nn.Module, site: str) -> str:
     """Say that a site is a container, and which module inside to name instead."""
     container = named_module(model, site)
-    name, last = site, container
-    while isinstance(last, CONTAINERS) and len(last):
-        child, last = list(last.named_children())[-1]
-        name = f"{name}.{child}"
-    if isinstance(last, CONTAINERS):
+    layers = [name for name, child in container.named_modules() if name and not isinstance(child, CONTAINERS)]
+    last = next((name for name in reversed(layers) if _is_outermost(container, name)), None)
+    if last is None:
         instead = "it is empty"
     elif isinstance(container, nn.Sequential):
-        instead = f'name the module inside whose output it is, "{name}"'
+        instead = f'name the module inside whose output it is, "{site}.{last}"'
     else:
-        instead = f'name a module inside, such as "{name}"'
+        instead = f'name a module inside, such as "{site}.{last}"'
     return f'site "{site}" is a {type(container).__name__}, which would run a pattern as a layer; {instead}'
+
+
+def _is_outermost(container: nn.Module, name: str) -> bool:
+    """Say whether nothing but containers is around a module inside one."""
+    parts = name.split(".")
+    around = [".".join(parts[:depth]) for depth in range(1, len(parts))]
+    return all(isinstance(container.get_submodule(place), CONTAINERS) for place in around)

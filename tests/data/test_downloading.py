@@ -135,6 +135,13 @@ def test_a_folder_that_cannot_be_written(toy, tmp_path):
     assert toy == []
 
 
+def test_a_place_that_is_taken(toy, tmp_path):
+    (tmp_path / "toy" / "one.txt" / "inside").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"one\.txt cannot be written \(.+\); name another folder"):
+        download("toy", str(tmp_path))
+    assert [path.name for path in (tmp_path / "toy").iterdir()] == ["one.txt"]
+
+
 def test_an_unknown_name():
     with pytest.raises(UsageError) as caught:
         download("wikitext")

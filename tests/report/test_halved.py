@@ -46,23 +46,44 @@ def test_short_trials_cost_and_do_not_compare(tmp_path):
     assert sorted(set(table["budget"])) == [0.5, 1.0]
 
 
-@pytest.mark.parametrize(
-    ("sign", "said"),
-    [
-        (1, r"correlate by 1\.00 with full ones of the same policy \(\d+ pairs\)\.$"),
-        (-1, "by -1.00 .* ends badly"),
-    ],
-)
-def test_it_says_what_short_trainings_foretold(tmp_path, sign, said):
+def halved(evaluate, out):
+    """What a report says of short trainings in a search with 40 policies."""
     search(
-        lambda policy, seed, budget: len(policy.sites) * (1 if budget == 1.0 else sign),
+        evaluate,
         TokenSpace(sites=("query", "key", "ffn")),
         trials=40,
         executor="inline",
-        out=tmp_path,
+        out=out,
+        floor=-9.0,
         confirm=Confirmation(top=0),
         halving=Halving(factor=2, rungs=2),
     )
-    record = read_record(tmp_path)
+    record = read_record(out)
     (found,) = [c for c in cautions(record, progress(record), costs(record)) if "Successive halving" in c]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sign", "said"),
+    [
+        (1, r"Of \d+ policies .* by a rank correlation of 1\.00\.$"),
+        (-1, r"of -1\.00: what starts well ends badly here, so search without halving\.$"),
+    ],
+)
+def test_it_says_what_short_trainings_foretold(tmp_path, sign, said):
+    found = halved(lambda policy, seed, budget: len(policy.sites) * (1 if budget == 1.0 else sign), tmp_path)
     assert re.search(said, found)
+
+
+def test_what_is_not_told_from_chance_brings_no_advice(tmp_path):
+    found = halved(lambda policy, seed, budget: (seed if budget < 1.0 else seed // 97) % 97 / 97, tmp_path)
+    assert found.endswith(" (not told from none).")
+    assert "search without halving" not in found
+
+
+@pytest.mark.parametrize("lost", [float("nan"), float("inf"), float("-inf")])
+def test_what_diverged_foretells_nothing(tmp_path, lost):
+    def evaluate(policy, seed, budget):
+        return lost if budget == 1.0 and seed % 3 == 0 else float(len(policy.sites))
+
+    assert "rank correlation of 1.00." in halved(evaluate, tmp_path)

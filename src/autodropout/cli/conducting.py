@@ -192,7 +192,7 @@ def earlier(out: Path, record: StudyRecord, data: Path | None) -> Conduct:
         data=data,
         workers=options["workers"],
         executor=executor,
-        devices=options.get("devices"),
+        devices=options.get("devices") if executor == "local" else None,  # older ledgers kept them anyway
         cluster=Cluster(**options.get("cluster", {})),  # ledgers from before Ray have none
         timeout=options["timeout"],
         batch=None,

@@ -82,7 +82,7 @@ def fetch(remote: Remote, data: Path) -> None:
                 f"{remote.address} is another file than was published there: its SHA-256 is not "
                 f"{remote.checksum[:12]}...; get {file.name} elsewhere and put it into {file.parent}"
             )
-        os.replace(draft, file)
+        _put(draft, file)
     finally:
         with suppress(OSError):
             draft.unlink()
@@ -99,6 +99,13 @@ def _stream(address: str, draft: Path, file: Path) -> None:
             f"{address} could not be fetched ({error}); without a network, fetch it elsewhere and put it "
             f"here as {file}"
         ) from error
+
+
+def _put(draft: Path, file: Path) -> None:
+    try:
+        draft.replace(file)
+    except OSError as error:
+        raise DataError(f"{file} cannot be written ({error.strerror}); name another folder") from error
 
 
 def _checksum(file: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,8 @@ class Remote:
 
 def fetching(name: str, data: Path) -> str:
     """Return the command that fetches a data set, see ``autodropout.data.downloading``."""
-    call = f"download({name!r}, {str(data)!r})"
-    return f'python -c "from autodropout.data.downloading import download; {call}"'
+    call = f"from autodropout.data.downloading import download; download({name!r}, {str(data)!r})"
+    return f"python -c {shlex.quote(call)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,7 @@
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from autodropout.errors import DataError
 
 PARTS = ("train", "validation", "test")
 
-_READ_BY_CHECK = 32 * 2**20  # bytes of a file: that is read in a second, the largest of corpora in minutes
-_CHUNK = 2**20  # bytes
+_READ_BY_CHECK = 32 * 2**20  # bytes of a file: that is read in a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +74,9 @@ class ParallelFiles:
         )
 
     def check(self, data: Path) -> None:
-        """Look whether all files are there and fit together.
+        """Look whether all files are there, and up to 32 MiB whether they fit together.
 
-        Parts with files of up to 32 MiB are read as ``read`` does; of larger ones only the lines are counted.
+        Larger ones take minutes, and are looked at when they are read.
 
         Raises:
             DataError: A file is missing, or what ``read`` says of a part.
@@ -87,8 +85,6 @@ class ParallelFiles:
         for part, both in zip(PARTS, files, strict=True):
             if max(file.stat().st_size for file in both) <= _READ_BY_CHECK:
                 self.read(data, part)
-            else:
-                self._check_equal(data, part, *map(_num_lines, both))
 
     def read(self, data: Path, part: str) -> Pairs:
         """Return a part.
@@ -101,22 +97,19 @@ class ParallelFiles:
             DataError: A file is missing, damaged or not in UTF-8, a line is empty, or the two files have
                 not the same number of lines.
         """
-        source, target = (self._lines(data, name) for name in self._sides(part))
-        self._check_equal(data, part, len(source), len(target))
+        names = self._sides(part)
+        source, target = (self._lines(data, name) for name in names)
+        if len(source) != len(target):
+            raise DataError(
+                f"{names[0]} has {len(source)} lines and {names[1]} {len(target)} in "
+                f"{data.absolute() / self.folder}; line n of one must be the translation of line n of the "
+                "other"
+            )
         return Pairs(source=source, target=target)
 
     def _sides(self, part: str) -> tuple[str, str]:
         name = self.names[PARTS.index(part)]
         return f"{name}.{self.source}", f"{name}.{self.target}"
-
-    def _check_equal(self, data: Path, part: str, num_source: int, num_target: int) -> None:
-        if num_source != num_target:
-            source, target = self._sides(part)
-            raise DataError(
-                f"{source} has {num_source} lines and {target} {num_target} in "
-                f"{data.absolute() / self.folder}; line n of one must be the translation of line n of the "
-                "other"
-            )
 
     def _file(self, data: Path, name: str) -> Path:
         folder = data.absolute() / self.folder
@@ -147,25 +140,9 @@ class ParallelFiles:
 
 
 def _unpacked(file: Path) -> bytes:
-    with _reading(file):
+    try:
         content = file.read_bytes()
         return gzip.decompress(content) if file.suffix == ".gz" else content
-
-
-def _num_lines(file: Path) -> int:
-    """Count the lines of a file that is too large to be held."""
-    number, last = 0, b"\n"
-    with _reading(file), gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            number, last = number + chunk.count(b"\n"), chunk[-1:]
-    return number + (last != b"\n")
-
-
-@contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    """Say in our words what goes wrong with a file."""
-    try:
-        yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{file} is damaged ({error}); get it again") from error
     except OSError as error:

@@ -21,7 +21,7 @@ class Halving:
     for all like them. What it is taught is then right on average, whoever starts fast (``rungs.py``).
 
     What a regulariser is worth shows when the network overfits. An evaluation that gets a fraction of its
-    steps should get as much less data, or its early rewards foretell the opposite of full ones
+    steps should get as much less data, or its early rewards may foretell the opposite of full ones
     (docs/search.md).
 
     Attributes:

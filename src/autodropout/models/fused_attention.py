@@ -60,13 +60,16 @@ class _HasPattern(Protocol):
 def needs_weights(softmax: nn.Module, device: torch.device) -> bool:
     """Say whether something that stands on the attention weights would look at them or change them.
 
-    A pattern that is off does neither, and nothing of ours does in evaluation. There the CPU makes the
-    weights all the same: rewards of released trials were measured so, and would else move in their last
-    digits.
+    A pattern that is off does neither (where a graph is compiled nobody looks), and nothing of ours does in
+    evaluation. There the CPU makes the weights all the same: rewards of released trials were measured so, and
+    would else move in their last digits.
 
     Args:
         softmax: The module whose output the weights are.
         device: Where they would be.
+
+    Returns:
+        Whether there must be weights.
     """
     hooks, children = softmax._forward_hooks, list(softmax.children())
     if not hooks or torch.compiler.is_compiling() or len(hooks) != len(children):

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from statistics import StatisticsError, correlation, fmean, median, stdev
+from statistics import fmean, median, stdev
+
+from scipy.stats import spearmanr
 
 from autodropout.report.costs import Costs
 from autodropout.report.curves import Progress
-from autodropout.report.record import Record
+from autodropout.report.record import Record, reward_of
 from autodropout.significance import seed_residual, shared_seeds
 
 _LOW_SHARE = 0.5  # of M, for the effective sample size
@@ -165,23 +167,23 @@ def _lower(record: Record) -> list[float]:
 
 def _foretold(record: Record, budget: float) -> str:
     """Say how the rewards of short trainings go with those of full ones of the same policy and seed."""
-    full = {(trial.policy.key, trial.seed): trial.result.reward for trial in record.search if trial.result}
-    pairs = [
-        (trial.result.reward, full[trial.policy.key, trial.seed])
-        for trial in record.trials
-        if trial.budget == budget and trial.result and (trial.policy.key, trial.seed) in full
-    ]
-    if len(pairs) < _LEAST_TRIALS:
+    full = {(trial.policy.key, trial.seed): reward_of(trial) for trial in record.search}
+    short = [trial for trial in record.trials if trial.kind == "search" and trial.budget == budget]
+    rewards = [(reward_of(trial), full.get((trial.policy.key, trial.seed))) for trial in short]
+    pairs = [(early, late) for early, late in rewards if early is not None and late is not None]
+    if len(pairs) < _LEAST_TRIALS or any(len(set(side)) == 1 for side in zip(*pairs, strict=True)):
         return ""
-    try:
-        found = correlation(*zip(*pairs, strict=True))
-    except StatisticsError:  # all early rewards, or all full ones, are the same
-        return ""
-    advice = ": what starts well ends badly here, so search without halving" if found < 0.0 else ""
+    found = spearmanr(pairs)
+    surely_apart = found.statistic < 0.0 and found.pvalue < _SURE
+    advice = ": what starts well ends badly here, so search without halving" if surely_apart else ""
     return (
-        f" Rewards after {budget:.3f} of a training correlate by {found:.2f} with full ones of the same "
-        f"policy ({len(pairs)} pairs){advice}."
+        f" Of {len(pairs)} policies that went all the way, rewards after {budget:.3f} of a training go with "
+        f"full ones by a rank correlation of {found.statistic:.2f}{_shown(found.pvalue)}{advice}."
     )
+
+
+def _shown(p: float) -> str:
+    return "" if p < _SURE else " (not told from none)"
 
 
 def _one_seed(record: Record) -> str | None:

@@ -166,6 +166,13 @@ def test_words_outside_the_vocabulary_are_found_before_training(monkeypatch, par
     )
 
 
+def test_a_text_without_words_is_refused(monkeypatch):
+    monkeypatch.setattr(module, "fit", None)
+    empty = torch.zeros(0, dtype=torch.int64)
+    with pytest.raises(UsageError, match="the validation text has no tokens"):
+        RECIPE.train(replace(corpus(), validation=empty), lambda net: None, 0)
+
+
 def test_a_policy_that_matches_nothing():
     with pytest.raises(SiteError, match=r"blocks\.9\.ffn"):
         evaluate(Policy({"blocks.9.ffn": TokenPattern(size=1)}), 0)

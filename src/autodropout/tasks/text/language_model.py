@@ -92,7 +92,7 @@ class LanguageModelRecipe:
         """Return the recipe with this fraction of the steps and of the training text, but for a whole batch.
 
         Warm-up and cosine shrink along, and every token is seen as often: with fewer steps on the whole text
-        nothing overfits, and rewards foretell the opposite (docs/search.md).
+        nothing overfits, and rewards may foretell the opposite (docs/search.md).
 
         Args:
             budget: The fraction, in (0, 1].

@@ -32,7 +32,7 @@ class TextRecipe(Protocol):
         ...
 
     def shortened(self, budget: float) -> Self:
-        """Return the recipe with this fraction of the steps, in (0, 1]."""
+        """Return the recipe with this fraction of the steps, in (0, 1], and perhaps of the text."""
         ...
 
 
@@ -106,7 +106,7 @@ class TextTask(ABC):
         return self.shortened(budget).train(partial(apply, policy=policy), seed)
 
     def shortened(self, budget: float) -> Self:
-        """Return the task with this fraction of the steps, in (0, 1]; the whole schedule runs over them."""
+        """Return the task with its recipe shortened; the whole schedule runs over the steps that are left."""
         return replace(self, recipe=self.recipe.shortened(budget))
 
     @abstractmethod

@@ -12,7 +12,7 @@ def check_vocabulary(corpus: Corpus, num_words: int) -> None:
         num_words: Of the network's vocabulary.
 
     Raises:
-        UsageError: The text has another vocabulary, or a token outside its own.
+        UsageError: The text has another vocabulary, a token outside its own, or a part without any.
     """
     if len(corpus.vocabulary) != num_words:
         raise UsageError(
@@ -21,6 +21,8 @@ def check_vocabulary(corpus: Corpus, num_words: int) -> None:
         )
     for name in ("train", "validation", "test"):
         tokens = getattr(corpus, name)
+        if not len(tokens):
+            raise UsageError(f"the {name} text has no tokens")
         least, most = int(tokens.min()), int(tokens.max())
         if least < 0 or most >= num_words:
             raise UsageError(
