@@ -53,8 +53,8 @@ def test_a_missing_file_says_where_it_comes_from_and_goes(folder):
     assert str(caught.value) == (
         f"Penn Treebank is not at {file} (No such file or directory); download ptb.train.txt, ptb.valid.txt, "
         f"ptb.test.txt from {ptb.SOURCE} into a folder ptb/, and name the folder that holds ptb/ by --data "
-        'or by the environment variable AUTODROPOUT_DATA; or have them fetched: python -c "from '
-        f"autodropout.data.downloading import download; download('ptb', '{folder}')\""
+        "or by the environment variable AUTODROPOUT_DATA; or have them fetched: python -c 'from "
+        f'autodropout.data.downloading import download; download("ptb", "{folder}")\''
     )
 
 

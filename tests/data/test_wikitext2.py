@@ -53,8 +53,8 @@ def test_a_missing_file_says_where_it_comes_from_and_goes(folder):
         f"WikiText-2 is not at {file} (No such file or directory); download train.txt, valid.txt and "
         f"test.txt from {wikitext2.SOURCE} as wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens into "
         "a folder wikitext-2/, and name the folder that holds wikitext-2/ by --data or by the environment "
-        'variable AUTODROPOUT_DATA; or have them fetched: python -c "from autodropout.data.downloading '
-        f"import download; download('wikitext-2', '{folder}')\""
+        "variable AUTODROPOUT_DATA; or have them fetched: python -c 'from autodropout.data.downloading "
+        f'import download; download("wikitext-2", "{folder}")\''
     )
     for read in (lambda: load_wikitext2(str(folder), SIZE), lambda: check_wikitext2(str(folder))):
         with pytest.raises(DataError) as caught:

@@ -1,6 +1,7 @@
 """Files of a published data set: where they are looked for, and whether they are the right ones."""
 
 import hashlib
+import json
 import os
 import shlex
 from collections.abc import Mapping
@@ -39,7 +40,8 @@ class Remote:
 
 def fetching(name: str, data: Path) -> str:
     """Return the command that fetches a data set, see ``autodropout.data.downloading``."""
-    call = f"from autodropout.data.downloading import download; download({name!r}, {str(data)!r})"
+    given = ", ".join(json.dumps(part, ensure_ascii=False) for part in (name, str(data)))
+    call = f"from autodropout.data.downloading import download; download({given})"
     return f"python -c {shlex.quote(call)}"
 
 

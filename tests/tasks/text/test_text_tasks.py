@@ -39,9 +39,11 @@ def test_a_trial(task):
     assert task.missing() is None
 
 
-def test_a_budget_is_a_fraction_of_the_steps_under_the_whole_schedule(task):
+def test_a_budget_is_a_fraction_of_steps_and_text_under_the_whole_schedule(task):
     short = task.evaluate(WORDS, 1, 0.25)
-    quarter = replace(task, recipe=replace(task.recipe, steps=3)).evaluate(WORDS, 1)
+    size = replace(task.recipe.size, train=task.shortened(0.25).recipe.size.train)
+    assert size.train < task.recipe.size.train
+    quarter = replace(task, recipe=replace(task.recipe, steps=3, size=size)).evaluate(WORDS, 1)
     assert (short.reward, short.curve) == (quarter.reward, quarter.curve)
     assert task.evaluate(WORDS, 1, 1.0).reward == task.evaluate(WORDS, 1).reward != short.reward
 

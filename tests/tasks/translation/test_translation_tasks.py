@@ -121,8 +121,8 @@ def test_the_small_ones_differ_in_their_languages_only():
     [
         (IWSLT14_DE_EN, ("prepare-iwslt14.sh", "github.com/facebookresearch/fairseq", "wit3.fbk.eu")),
         (WMT14_EN_FR, ("prepare-wmt14en2fr.sh", "statmt.org/wmt14", "clean-corpus-n.perl")),
-        (MULTI30K_DE_EN, ("download('multi30k', '{folder}')", "train, val and test_2016_flickr")),
-        (MULTI30K_EN_FR, ("download('multi30k', '{folder}')", "each as .en.gz and .fr.gz")),
+        (MULTI30K_DE_EN, ('download("multi30k", "{folder}")', "train, val and test_2016_flickr")),
+        (MULTI30K_EN_FR, ('download("multi30k", "{folder}")', "each as .en.gz and .fr.gz")),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
