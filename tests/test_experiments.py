@@ -122,6 +122,39 @@ def test_the_documentation_says_what_the_landscape_is():
     assert f"{share:.2%} of the reward of the {own['policies']} confirmed".replace("0.", ".") in page
 
 
+def _signed(value):
+    return f"{value:+.2f}".replace("0.", ".", 1)
+
+
+def test_the_documentation_shows_what_cheaper_searches_found():
+    text = (ROOT / "docs" / "search.md").read_text(encoding="utf8")
+    facts = json.loads((ROOT / "results/ptb-small/cheaper.json").read_text(encoding="utf8"))
+    early = json.loads((ROOT / "results/ptb-small/early.json").read_text(encoding="utf8"))
+    for kind in facts["kinds"].values():
+        assert f"| {', '.join(f'{mean:.2f}' for mean in kind['repeats'])} |" in text
+        for words in ("by_seed", "by_repeat"):
+            if words in kind:
+                low, high = kind[words]["low"], kind[words]["high"]
+                ends = f"{_signed(low)} to {_signed(high)}"
+                assert f"| {_signed(kind[words]['difference'])} ({ends})" in text
+    for budget in early["budgets"]:
+        shown = f"{budget['true']:.2f} ({budget['low']:.2f} to {budget['high']:.2f})".replace("0.", ".")
+        assert shown in text
+
+
+@pytest.mark.parametrize("name", ["cheaper-synthetic", "cheaper-ptb-small"])
+def test_the_documentation_shows_what_cheaper_searches_are_worth(name):
+    text = (ROOT / "docs" / "search.md").read_text(encoding="utf8")
+    figures = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text(encoding="utf8"))["figures"]
+    ways = [way for way in figures.values() if isinstance(way, dict) and way.get("against_plain")]
+    shown = 0
+    for way in ways:
+        found = way["against_plain"]
+        ends = f"{found['low']:+.2f} to {found['high']:+.2f}"
+        shown += f"| {way['worth']['mean']:.2f} | {found['difference']:+.2f} ({ends}) |" in text
+    assert shown == len(ways) - ("half of it" in figures)  # that one is in the text
+
+
 def test_weight_decay_is_the_one_baseline(tmp_path, monkeypatch):
     asked = {}
     module = load("digits_weight_decay")
