@@ -82,11 +82,9 @@ class How:
 def shorter(task: PtbSmall | PydocLm, way: Way, budget: float) -> PtbSmall | PydocLm:
     """Return the task with a fraction of its steps, or of both, in (0, 1]."""
     short = task.shortened(budget)
-    return (
-        short
-        if way == "steps and text"
-        else replace(task, recipe=replace(task.recipe, steps=short.recipe.steps))
-    )
+    if way == "steps and text":
+        return short
+    return replace(task, recipe=replace(task.recipe, steps=short.recipe.steps))
 
 
 def foretold(way: Way, budget: float, short: Floats, full: Floats, noise: float) -> Foretold:

@@ -141,8 +141,7 @@ _HOOKS = {CHILD: _call_child, RATES: _call_rates}
 def container_text(model: nn.Module, site: str) -> str:
     """Say that a site is a container, and which module inside to name instead."""
     container = named_module(model, site)
-    layers = [name for name, child in container.named_modules() if name and not isinstance(child, CONTAINERS)]
-    last = next((name for name in reversed(layers) if _is_outermost(container, name)), None)
+    last = _last_layer(container)
     if last is None:
         instead = "it is empty"
     elif isinstance(container, nn.Sequential):
@@ -152,8 +151,11 @@ def container_text(model: nn.Module, site: str) -> str:
     return f'site "{site}" is a {type(container).__name__}, which would run a pattern as a layer; {instead}'
 
 
-def _is_outermost(container: nn.Module, name: str) -> bool:
-    """Say whether nothing but containers is around a module inside one."""
-    parts = name.split(".")
-    around = [".".join(parts[:depth]) for depth in range(1, len(parts))]
-    return all(isinstance(container.get_submodule(place), CONTAINERS) for place in around)
+def _last_layer(container: nn.Module) -> str | None:
+    """Return the name of the last module that is no container itself; None if there is none."""
+    for name, child in reversed(list(container.named_children())):
+        if not isinstance(child, CONTAINERS):
+            return name
+        if (inner := _last_layer(child)) is not None:
+            return f"{name}.{inner}"
+    return None

@@ -168,4 +168,4 @@ def test_files_that_are_there_need_no_network(monkeypatch):
     monkeypatch.setattr(downloading, "urlopen", None)
     for name in SETS:
         if (Path(os.environ[VARIABLE]) / name).exists():
-            download(name)
+            assert download(name) == Path(os.environ[VARIABLE]).absolute() / name

@@ -46,7 +46,6 @@ class Settler:
     def __init__(self, ledger: Ledger, rules: Rules, notify: Notify, rungs: Rungs | None) -> None:
         self._ledger, self._rules, self._notify, self._rungs = ledger, rules, notify, rungs
         self._lost_in_a_row = 0
-        self._heard = 0.0
         self._worst, self.best = ledger.read.extremes()
         self.replaced = 0
 
@@ -61,23 +60,24 @@ class Settler:
         Raises:
             StudyError: Three trials in a row raised, or lost their worker for good.
         """
-        rules, self._heard = self._rules, heard
-        verdict = judge(outcome, lost=trial.lost, faults=trial.faults, max_attempts=rules.max_attempts)
+        most = self._rules.max_attempts
+        verdict = judge(outcome, lost=trial.lost, faults=trial.faults, max_attempts=most)
         match verdict:
             case Finished(result=result, diverged=False):
-                return self._returned(trial, result)
+                return self._returned(trial, result, heard)
             case Again():
                 return self._retry(trial, verdict)
             case Finished(result=result):
-                self._diverged(trial, result)
+                self._diverged(trial, result, heard)
             case GivenUp():
-                self._give_up(trial, verdict, outcome)
+                self._give_up(trial, verdict, outcome, heard)
         return None
 
-    def _diverged(self, trial: Unfinished, result: Result) -> None:
+    def _diverged(self, trial: Unfinished, result: Result, heard: float) -> None:
         ending = Ending(
             trial=trial.id,
             attempt=trial.attempt,
+            ended=heard,
             state="done",
             reward=self._floor(),
             floored=True,
@@ -85,21 +85,22 @@ class Settler:
             cause="diverged",
             error=f"diverged: its reward is {result.reward}",
         )
-        if self._finish(ending):
+        if self._ledger.finish(ending):
             self._lost_in_a_row = 0
             self._notify(_finished(trial, result, ending.reward))
 
-    def _returned(self, trial: Unfinished, result: Result) -> Unfinished | None:
+    def _returned(self, trial: Unfinished, result: Result, heard: float) -> Unfinished | None:
         taught, next_trial, promotion = self._fate(trial, result)
         ending = Ending(
             trial=trial.id,
             attempt=trial.attempt,
+            ended=heard,
             state="done",
             reward=taught,
             result=result,
             promotion=promotion,
         )
-        if not self._finish(ending):
+        if not self._ledger.finish(ending):
             return None
         self._lost_in_a_row = 0
         if trial.kind == "search":
@@ -150,20 +151,21 @@ class Settler:
         self._notify(event)
         return again
 
-    def _give_up(self, trial: Unfinished, verdict: GivenUp, outcome: Outcome) -> None:
+    def _give_up(self, trial: Unfinished, verdict: GivenUp, outcome: Outcome, heard: float) -> None:
         if isinstance(outcome, Raised):
             self._check_raised(trial, outcome)
         lost = verdict.cause == "lost"
         ending = Ending(
             trial=trial.id,
             attempt=trial.attempt,
+            ended=heard,
             state="failed",
             reward=None if lost else self._floor(),
             floored=not lost,
             cause=verdict.cause,
             error=verdict.error,
         )
-        if not self._finish(ending):
+        if not self._ledger.finish(ending):
             return
         self.replaced += lost and trial.kind == "search"
         self._notify(TrialFailed(kind=trial.kind, trial=trial.id, error=verdict.error, replaced=lost))
@@ -190,9 +192,6 @@ class Settler:
     def _where(self) -> str:
         logs = self._ledger.out / LOGS
         return f"see {logs}" if logs.is_dir() else "see its output"
-
-    def _finish(self, ending: Ending) -> bool:
-        return self._ledger.finish(replace(ending, ended=self._heard))
 
     def _floor(self) -> float | None:
         return self._worst if self._rules.floor is None else self._rules.floor
