@@ -19,22 +19,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from landscape import wide
-from repeated import side, side_by_side
+import landscape
+from landscape import Part, conducted
+from repeated import side, side_by_side, trained_alike
 
 from autodropout.atomic import write_text
-from autodropout.comparison import Comparison, compare
+from autodropout.comparison import Comparison
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.control import request
-from autodropout.engine.events import Event, Notify, TrialFinished, TrialPromoted, unheard
+from autodropout.engine.events import Event, TrialFinished, TrialPromoted
 from autodropout.engine.halving import Halving
 from autodropout.engine.ledger_schema import LEDGER_FILE
 from autodropout.engine.options import ExecutorName
 from autodropout.engine.provenance import command, machine, versions
-from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
-from autodropout.tasks.base import figure_of
 from autodropout.tasks.text.small import PtbSmall, PydocLm
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -64,26 +63,10 @@ class How:
     workers: int = 2
     executor: ExecutorName = "local"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One search.
-
-    Attributes:
-        searcher: Who proposes.
-        trials: Policies that it may propose.
-        seed: Of the study.
-        halving: How budgets grow; None for full trainings.
-        warm_start: Directory of an earlier study that it learns from; None for a cold start.
-        confirms: Whether it ends as a user's search ends.
-    """
-
-    searcher: str
-    trials: int
-    seed: int
-    halving: Halving | None = None
-    warm_start: Path | None = None
-    confirms: bool = True
+    @property
+    def trials(self) -> landscape.How:
+        """How to run the trials of a search."""
+        return landscape.How(workers=self.workers, executor=self.executor)
 
 
 def run(task: PtbSmall | PydocLm, folder: Path, how: How) -> list[Study]:
@@ -100,14 +83,26 @@ def run(task: PtbSmall | PydocLm, folder: Path, how: How) -> list[Study]:
     half, halving = how.trainings // 2, Halving()
     found = []
     for repeat in REPEATS:
-        proposals = halving.proposals(how.trainings)
-        part = Part(searcher=PLAIN, trials=proposals, seed=repeat, halving=halving)
-        found.append(_within(task, folder / f"{HALVING}-{repeat}", part, how))
+        part = Part(
+            name=f"{HALVING}-{repeat}",
+            searcher=PLAIN,
+            trials=halving.proposals(how.trainings),
+            seed=repeat,
+            confirm=how.confirm,
+            halving=halving,
+        )
+        found.append(_within(task, folder, part, how))
     for repeat in REPEATS:
-        part = Part(searcher="random-biased", trials=half, seed=repeat + 10, confirms=False)
-        found.append(_searched(task, folder / f"{EARLIER}-{repeat}", part, how))
-        part = Part(searcher=PLAIN, trials=how.trainings - half, seed=repeat, warm_start=found[-1].out)
-        found.append(_searched(task, folder / f"{WARM}-{repeat}", part, how))
+        first = Part(name=f"{EARLIER}-{repeat}", searcher="random-biased", trials=half, seed=repeat + 10)
+        then = Part(
+            name=f"{WARM}-{repeat}",
+            searcher=PLAIN,
+            trials=how.trainings - half,
+            seed=repeat,
+            confirm=how.confirm,
+            warm_start=first.name,
+        )
+        found += [_searched(task, folder, part, how) for part in (first, then)]
     return found
 
 
@@ -116,9 +111,9 @@ def spent(study: Study) -> float:
     return sum(trial.budget for trial in study.trials if trial.kind == "search" and trial.result is not None)
 
 
-def _within(task: PtbSmall | PydocLm, out: Path, part: Part, how: How) -> Study:
+def _within(task: PtbSmall | PydocLm, folder: Path, part: Part, how: How) -> Study:
     """Search until the trainings are spent, whatever the halving foretold, then confirm."""
-    last = how.trainings - 1.0  # what runs then is the last
+    out, last = folder / part.name, how.trainings - 1.0  # what runs then is the last
     used = spent(Study(out)) if (out / LEDGER_FILE).exists() else 0.0
 
     def stop_at_the_limit(event: Event) -> None:
@@ -129,38 +124,19 @@ def _within(task: PtbSmall | PydocLm, out: Path, part: Part, how: How) -> Study:
                 request(out, "stop")
 
     if used < last:
-        study = _gone_on(task, out, part, how, stop_at_the_limit)
+        study = conducted(task, folder, how.trials, part, stop_at_the_limit)
         if study.finished:
             return study
         if spent(study) < last:
             raise KeyboardInterrupt
-    return _searched(task, out, replace(part, trials=Study(out).tally().proposed), how)
+    return _searched(task, folder, replace(part, trials=Study(out).tally().proposed), how)
 
 
-def _searched(task: PtbSmall | PydocLm, out: Path, part: Part, how: How) -> Study:
-    study = _gone_on(task, out, part, how, unheard)
+def _searched(task: PtbSmall | PydocLm, folder: Path, part: Part, how: How) -> Study:
+    study = conducted(task, folder, how.trials, part)
     if not study.finished:
         raise KeyboardInterrupt
     return study
-
-
-def _gone_on(task: PtbSmall | PydocLm, out: Path, part: Part, how: How, on_event: Notify) -> Study:
-    return search(
-        task.evaluate,
-        wide(task),
-        trials=part.trials,
-        searcher=part.searcher,
-        workers=how.workers,
-        executor=how.executor,
-        out=out,
-        seed=part.seed,
-        floor=task.floor,
-        confirm=how.confirm if part.confirms else Confirmation(top=0),
-        halving=part.halving,
-        warm_start=part.warm_start,
-        task=task.key,
-        on_event=on_event,
-    )
 
 
 def compared(task: PtbSmall | PydocLm, studies: Sequence[Study], out: Path, how: How) -> Comparison:
@@ -176,23 +152,8 @@ def compared(task: PtbSmall | PydocLm, studies: Sequence[Study], out: Path, how:
         KeyboardInterrupt: Somebody asked it to stop.
     """
     arms = {study.out.name: study.confirmed[0].policy for study in studies if study.confirmed}
-    figure = figure_of(task)
-    comparison = compare(
-        task.evaluate,
-        arms,
-        seeds=how.seeds,
-        baselines=[name for name in arms if name.startswith(PLAIN)],
-        figure=figure.name,
-        higher_is_better=figure.higher_is_better,
-        workers=how.workers,
-        executor=how.executor,
-        out=out,
-        floor=figure.floor,
-        task=task.key,
-    )
-    if not comparison.finished:
-        raise KeyboardInterrupt
-    return comparison
+    plain = [name for name in arms if name.startswith(PLAIN)]
+    return trained_alike(task, arms, plain, out, how)
 
 
 def document(task: PtbSmall | PydocLm, studies: Sequence[Study], comparison: Comparison) -> dict[str, Any]:

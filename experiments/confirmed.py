@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from comparing import Answer, answers, table
-from repeated import side, side_by_side
+from repeated import finished, side, side_by_side, trained_alike
 
 from autodropout.atomic import write_text
 from autodropout.comparison import Comparison, compare
@@ -31,7 +31,7 @@ from autodropout.engine.provenance import command, machine, versions
 from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.policy import Policy
-from autodropout.tasks.base import Baseline, figure_of
+from autodropout.tasks.base import Baseline
 from autodropout.tasks.text.small import PtbSmall, PydocLm
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -123,7 +123,7 @@ def tuned(task: PtbSmall | PydocLm, baseline: Baseline, out: Path, how: How) -> 
     """
     sweep = Sweep(baseline=baseline.name, strengths=baseline.strengths, seeds=_TUNED_ON)
     return sweep.read(
-        _finished(
+        finished(
             compare(
                 task.evaluate,
                 sweep.arms(lambda strength: partial(task.train, baseline.at(strength))),
@@ -137,12 +137,6 @@ def tuned(task: PtbSmall | PydocLm, baseline: Baseline, out: Path, how: How) -> 
             )
         )
     )
-
-
-def _finished(comparison: Comparison) -> Comparison:
-    if not comparison.finished:
-        raise KeyboardInterrupt
-    return comparison
 
 
 def run(
@@ -170,21 +164,9 @@ def run(
     for one in best:
         arms[_arm(one)] = partial(task.train, known[one.sweep.baseline].at(one.strength))
     arms |= policies
-    figure = figure_of(task)
-    comparison = compare(
-        task.evaluate,
-        arms,
-        seeds=how.seeds,
-        baselines=[name for name in arms if name.rpartition("-")[0] not in SEARCHERS],
-        figure=figure.name,
-        higher_is_better=figure.higher_is_better,
-        workers=how.workers,
-        executor=how.executor,
-        out=out,
-        floor=figure.floor,
-        task=task.key,
-    )
-    return comparison, best, side_by_side(_finished(comparison), SEARCHERS, "random")
+    baselines = [name for name in arms if name.rpartition("-")[0] not in SEARCHERS]
+    comparison = trained_alike(task, arms, baselines, out, how)
+    return comparison, best, side_by_side(comparison, SEARCHERS, "random")
 
 
 def beside(comparison: Comparison, best: Sequence[Tuned]) -> list[Answer]:

@@ -26,6 +26,8 @@ from autodropout.cli.watching import Watch
 from autodropout.engine.base import Proposal, Scored
 from autodropout.engine.bookkeeping import check_number, figures_of, read_state, write_state
 from autodropout.engine.confirm import Confirmation
+from autodropout.engine.events import Event, Notify, unheard
+from autodropout.engine.halving import Halving
 from autodropout.engine.options import ExecutorName
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
@@ -92,6 +94,8 @@ class Part:
         confirm: How it ends; None does not confirm.
         space: What is searched; None for the wide space over the task's roles.
         common_seed: Whether all search trials have one seed.
+        halving: How budgets grow; None for full trainings.
+        warm_start: Name of an earlier part that it learns from first; None for none.
     """
 
     name: str
@@ -101,6 +105,8 @@ class Part:
     confirm: Confirmation | None = None
     space: TokenSpace | None = None
     common_seed: bool = False
+    halving: Halving | None = None
+    warm_start: str | None = None
 
 
 def _searches(searcher: str) -> tuple[Part, ...]:
@@ -169,14 +175,14 @@ def run(
     every = {part.name: part for part in (_by_hand(HAND, wide(task)), _by_hand(STRONG, STRONGER), *parts)}
     studies = []
     for name in every if only is None else [name for name in every if name in only]:
-        studies.append(_study(task, out, how, every[name]))
+        studies.append(conducted(task, out, how, every[name]))
         if not studies[-1].finished:  # somebody asked it to stop
             return studies
     if only is not None and REPEATS not in only:
         return studies
     listed = Listed(name=REPEATS, listed=tuple(_tenth(out, list(every)) * SEEDS))
     part = Part(name=REPEATS, searcher=listed, trials=listed.batch, seed=4)
-    return [*studies, _study(task, out, how, part)]
+    return [*studies, conducted(task, out, how, part)]
 
 
 def wide(task: PtbSmall | PydocLm) -> TokenSpace:
@@ -222,8 +228,24 @@ def by_hand(name: str, space: TokenSpace) -> Listed:
     return Listed(name=name, listed=tuple(space.encode(policy) for policy in (Policy({}), *alone)))
 
 
-def _study(task: PtbSmall | PydocLm, parent: Path, how: How, part: Part) -> Study:
+def conducted(
+    task: PtbSmall | PydocLm, parent: Path, how: How, part: Part, on_event: Notify = unheard
+) -> Study:
+    """Run what is left of a part, and show how it goes.
+
+    Args:
+        task: What is trained.
+        parent: Directory of the studies.
+        how: How to run the trials.
+        part: Which one.
+        on_event: Told what happens, too.
+    """
     out = parent / part.name
+
+    def hear(event: Event) -> None:
+        watch(event)
+        on_event(event)
+
     with Watch(Console(highlight=False), f"{task.name}: {part.trials} trials in {out}") as watch:
         return search(
             task.evaluate,
@@ -237,8 +259,10 @@ def _study(task: PtbSmall | PydocLm, parent: Path, how: How, part: Part) -> Stud
             floor=task.floor,
             confirm=part.confirm or Confirmation(top=0),
             common_seed=part.common_seed,
+            halving=part.halving,
+            warm_start=None if part.warm_start is None else parent / part.warm_start,
             task=task.key,
-            on_event=watch,
+            on_event=hear,
         )
 
 

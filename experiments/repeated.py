@@ -6,11 +6,73 @@ repeat, how searches differ, and there are as many pairs as searches of each kin
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
-from autodropout.comparison import Comparison
+from autodropout.comparison import Comparison, compare
+from autodropout.comparison.arms import Arm
+from autodropout.engine.options import ExecutorName
 from autodropout.significance import paired_difference
+from autodropout.tasks.base import figure_of
+from autodropout.tasks.text.small import PtbSmall, PydocLm
+
+
+class Running(Protocol):
+    """How to run: on how many seeds, in how many processes or in this one."""
+
+    @property
+    def seeds(self) -> int: ...  # noqa: D102
+
+    @property
+    def workers(self) -> int: ...  # noqa: D102
+
+    @property
+    def executor(self) -> ExecutorName: ...  # noqa: D102
+
+
+def trained_alike(
+    task: PtbSmall | PydocLm, arms: Mapping[str, Arm], baselines: Sequence[str], out: Path, how: Running
+) -> Comparison:
+    """Train all arms on the same fresh seeds; what is compared are held-out figures.
+
+    Args:
+        task: What is trained.
+        arms: By name.
+        baselines: What the others are measured against.
+        out: Directory of the comparison.
+        how: How to run.
+
+    Raises:
+        KeyboardInterrupt: Somebody asked it to stop.
+    """
+    figure = figure_of(task)
+    return finished(
+        compare(
+            task.evaluate,
+            arms,
+            seeds=how.seeds,
+            baselines=baselines,
+            figure=figure.name,
+            higher_is_better=figure.higher_is_better,
+            workers=how.workers,
+            executor=how.executor,
+            out=out,
+            floor=figure.floor,
+            task=task.key,
+        )
+    )
+
+
+def finished(comparison: Comparison) -> Comparison:
+    """Return a comparison that has ended.
+
+    Raises:
+        KeyboardInterrupt: Somebody asked it to stop.
+    """
+    if not comparison.finished:
+        raise KeyboardInterrupt
+    return comparison
 
 
 def side_by_side(comparison: Comparison, kinds: Collection[str], against: str) -> dict[str, Any]:

@@ -73,11 +73,11 @@ def test_a_stopped_search_counts_what_it_had_spent(cheaper, how, tmp_path, monke
 
         return search(*given, on_event=hear, **named)
 
-    monkeypatch.setattr(cheaper, "search", stopping)
+    monkeypatch.setattr(cheaper.landscape, "search", stopping)
     with pytest.raises(KeyboardInterrupt):
         cheaper.run(SHORT, tmp_path, how)
     assert 0 < cheaper.spent(Study(tmp_path / "halving-1")) < how.trainings - 1
-    monkeypatch.setattr(cheaper, "search", search)
+    monkeypatch.setattr(cheaper.landscape, "search", search)
     halving = cheaper.run(SHORT, tmp_path, how)[0]
     assert how.trainings - 1 <= cheaper.spent(halving) <= how.trainings
 
@@ -85,7 +85,7 @@ def test_a_stopped_search_counts_what_it_had_spent(cheaper, how, tmp_path, monke
 def test_what_was_found_is_compared_with_plain_searches(cheaper, how, searched, tmp_path):
     plain = search(
         SHORT.evaluate,
-        cheaper.wide(SHORT),
+        cheaper.landscape.wide(SHORT),
         trials=16,
         executor="inline",
         out=tmp_path / "reinforce-1",
