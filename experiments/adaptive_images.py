@@ -66,7 +66,7 @@ class ImageRun:
         regularise(net, between_convolutions(net), self.arm, self.strengths, self.method)
         optimiser = torch.optim.SGD(net.parameters(), self.learning_rate, 0.9, weight_decay=self.weight_decay)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        settings = FitSettings(steps=self.steps, device=device)
+        settings = FitSettings(steps=self.steps, device=device, channels_last=True)
         fitted = fit(net, optimiser, self.falling, data.batches(self.batch_size, seed), settings)
         if fitted.diverged:
             return Result(reward=math.nan, metrics={"train_loss": fitted.loss}, seconds=fitted.seconds)

@@ -120,6 +120,7 @@ class Cell:
             measurements=self.points,
             objective=seen.watched(objective),
             device=device,
+            channels_last=True,
         )
         batches = data.batches(self.setting.batch_size, seed)
         fitted = fit(net, optimiser(net, self.setting), self.falling, batches, settings)
@@ -169,7 +170,10 @@ class Cell:
         student.load_state_dict(net.state_dict())
         last = replace(self.setting, learning_rate=self.setting.learning_rate * self.falling(1.0))
         settings = FitSettings(
-            steps=max(1, round(DISTILLED * last.steps)), objective=distilling(net), device=device
+            steps=max(1, round(DISTILLED * last.steps)),
+            objective=distilling(net),
+            device=device,
+            channels_last=True,
         )
         batches = data.batches(self.setting.batch_size, seed + 1)
         fitted = fit(student, optimiser(student, last), lambda _: 1.0, batches, settings)

@@ -94,3 +94,9 @@ def test_bad_input(capsys, path, tmp_path, toy):
         error(path, "--png", picture)
         == f"{picture} cannot be written (No such file or directory); name another file"
     )
+
+
+def test_a_misspelt_name_of_the_zoo_is_answered_with_the_right_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["show", "ptb-smal"]) == 2
+    assert "did you mean 'ptb-small'? Name a policy's JSON file, or one of" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from pathlib import Path
 from autodropout import zoo
 from autodropout.errors import UsageError
 from autodropout.policy import Policy
+from autodropout.suggesting import suggested
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +44,8 @@ def loaded_policy(path: Path) -> Policy:
             )
         return Policy.load(path)
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror}); name a policy's JSON file, or one of autodropout zoo"
-        ) from error
+        remedy = suggested(str(path), zoo.names(), "name a policy's JSON file, or one of autodropout zoo")
+        raise UsageError(f"{path} cannot be read ({error.strerror}); {remedy}") from error
 
 
 def numbers(name: str, text: str, least: int) -> list[int]:

@@ -39,7 +39,7 @@ class ImageRecipe:
         measurements: Points on the curve of validation accuracy.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``: a GPU where there is one.
         bf16: bfloat16 autocast, on a GPU only.
-        channels_last: This memory order, on a GPU only.
+        channels_last: Keep maps and weights of convolutions in this order, which is the faster one.
         compile: Train through ``torch.compile``, on a GPU only.
 
     Raises:

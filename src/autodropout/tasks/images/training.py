@@ -79,7 +79,7 @@ def train_images(
         objective=recipe.objective,
         device=str(device),
         bf16=recipe.bf16 and fast,
-        channels_last=recipe.channels_last and fast,
+        channels_last=recipe.channels_last,
         compile=recipe.compile and fast,
         clip_norm=recipe.clip_norm,
         saving=saving,
