@@ -29,11 +29,10 @@ from adaptive_arms import USUAL, Strengths
 from adaptive_data import check
 from adaptive_images import ImageRun
 from adaptive_text import SequenceRun
-from comparing import Pair, conduct, refuse
-
 from autodropout.attribution import METHODS
 from autodropout.comparison import Comparison, compare
 from autodropout.data.files import VARIABLE
+from comparing import Pair, conduct, refuse
 
 ARMS = ("none", "l1", "l2", "standard", "adaptive", "adaptive-unimportant")
 SENSITIVITY: Mapping[str, tuple[float, ...]] = {

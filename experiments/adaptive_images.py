@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
-from adaptive_arms import USUAL, Strengths, regularise
-from adaptive_data import Loaded, Name, load
 from torch import Tensor, nn
 
+from adaptive_arms import USUAL, Strengths, regularise
+from adaptive_data import Loaded, Name, load
 from autodropout.attribution import Method
 from autodropout.families import find_sites
 from autodropout.models.photograph_nets import resnet

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from adaptive_arms import USUAL, Strengths, regularise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adaptive_arms import USUAL, Strengths, regularise
 from autodropout.data.pydoc_text import load_pydoc
 from autodropout.data.splits import Examples
 from autodropout.data.text import CorpusSize, windows

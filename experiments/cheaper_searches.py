@@ -20,9 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import landscape
-from landscape import Part, conducted
-from repeated import side, side_by_side, trained_alike
-
 from autodropout.atomic import write_text
 from autodropout.comparison import Comparison
 from autodropout.engine.confirm import Confirmation
@@ -35,6 +32,9 @@ from autodropout.engine.provenance import command, machine, versions
 from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.tasks.text.small import PtbSmall, PydocLm
+from landscape import conducted
+from landscape_parts import Part
+from repeated import side, side_by_side, trained_alike
 
 RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/cheaper")

@@ -19,9 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from comparing import Answer, answers, table
-from repeated import finished, side, side_by_side, trained_alike
-
 from autodropout.atomic import write_text
 from autodropout.comparison import Comparison, compare
 from autodropout.comparison.arms import Arm
@@ -33,6 +30,8 @@ from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.policy import Policy
 from autodropout.tasks.base import Baseline
 from autodropout.tasks.text.small import PtbSmall, PydocLm
+from comparing import Answer, answers, table
+from repeated import finished, side, side_by_side, trained_alike
 
 RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/confirmed")

@@ -19,6 +19,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from autodropout.comparison import Comparison, compare
+from autodropout.data.files import VARIABLE
 from comparing import Pair, conduct, refuse
 from demystifying_cells import (
     Cell,
@@ -30,9 +32,6 @@ from demystifying_cells import (
     network_in_network,
     resnet20,
 )
-
-from autodropout.comparison import Comparison, compare
-from autodropout.data.files import VARIABLE
 
 RATIOS = (0.3, 0.2, 0.1, 0.05, 0.01, 0.005)
 POINTS = 20

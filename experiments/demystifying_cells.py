@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from demystifying_images import Looks, Name, Prepared, chunks, prepared
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,6 +26,7 @@ from autodropout.tasks.batches import Batch
 from autodropout.tasks.fit import FitSettings, Objective, fit
 from autodropout.tasks.methods.distillation import Probabilities, distilling
 from autodropout.tasks.methods.expectation_linear import ExpectationLinear
+from demystifying_images import Looks, Name, Prepared, chunks, prepared
 
 Kind = Literal["plain", "standard", "forward", "backward", "augmented", "monte-carlo", "distillation", "el"]
 MONTE_CARLO = 100

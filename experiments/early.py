@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from landscape import Listed, wide
 from numpy.typing import NDArray
 
 from autodropout.engine.confirm import Confirmation
@@ -32,6 +31,7 @@ from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.result import Trial
 from autodropout.tasks.text.small import PtbSmall, PydocLm
+from landscape_parts import Listed, wide
 
 RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/early")

@@ -2,10 +2,11 @@
 
     python experiments/images.py [--tasks cifar10-small,mnist-small] [--seeds 10] [--trials 128]
 
-For each task: a search of 128 trials with its confirmation (32 trainings), then a comparison of its policy
-with every tuned baseline and with the best of as many random policies, some 800 trainings together. One of
-cifar10-small takes half a minute of one core, of mnist-small a quarter of one. It may be stopped at any
-moment; the same command goes on. What is found goes to results/TASK/.
+For each task: a search of 128 trials with its confirmation (32 trainings), which is the first by REINFORCE of
+the task's landscape (landscape.py), then a comparison of its policy with every tuned baseline and with the
+best of as many random policies, some 800 trainings together. One of cifar10-small takes about ten seconds of
+one core, of mnist-small six. It may be stopped at any moment; the same command goes on. What is found goes to
+results/TASK/, the search to results/TASK/studies/reinforce-1.
 
     python experiments/images.py --where runs/images/cifar10-small/best.json
 
@@ -21,27 +22,30 @@ import random
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import landscape
 from autodropout.applying import apply
 from autodropout.cli import main
 from autodropout.comparison import Comparison, compare
 from autodropout.engine.provenance import command as command_line
 from autodropout.engine.provenance import machine, versions
-from autodropout.errors import AutoDropoutError, UsageError
+from autodropout.errors import AutoDropoutError, DataError, UsageError
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.images.relocation import BehindConvolutions, relocated
 from autodropout.tasks.images.task import ImageTask
 from autodropout.tasks.registry import task_named
+from landscape_parts import MAP_PARTS
 
 RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/images")
 TASKS = ("cifar10-small", "mnist-small")
 FILES = ("best.json", "compare/comparison.json", "compare/comparison.md")
+SEARCH = next(part for part in MAP_PARTS if part.name == "reinforce-1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class Size:
         seeds: Of the comparison.
         workers: Processes, one thread each.
         data: Folder of data sets; None for the environment's.
-        executor: Where trainings elsewhere run: in processes, or one by one in this one.
+        executor: Where trials run, but those of the comparison: in processes, or one by one in this one.
     """
 
     trials: int = 128
@@ -63,31 +67,60 @@ class Size:
     executor: Literal["local", "inline"] = "local"
 
 
-def commands(task: str, out: Path, size: Size) -> tuple[list[str], list[str]]:
-    """Return the arguments of both commands for a task; the random arm has as many trials as the search."""
+def searched(name: str, out: Path, size: Size, results: Path) -> None:
+    """Run what is left of a task's search and save its policy as best.json.
+
+    Args:
+        name: The task's.
+        out: Directory of the policy.
+        size: How much to spend.
+        results: Directory of the committed figures, where the search is kept.
+
+    Raises:
+        DataError: The task's data are missing.
+        KeyboardInterrupt: Somebody asked it to stop.
+    """
+    task = task_named(name, None if size.data is None else Path(size.data))
+    if missing := task.missing():
+        raise DataError(missing)
+    how = landscape.How(workers=size.workers, executor=size.executor)
+    part = replace(SEARCH, trials=size.trials)
+    study = landscape.conducted(task, results / name / landscape.STUDIES, how, part)
+    if not study.finished or study.best is None:
+        raise KeyboardInterrupt
+    out.mkdir(parents=True, exist_ok=True)
+    study.best.policy.save(out / "best.json")
+
+
+def comparison(task: str, out: Path, size: Size) -> list[str]:
+    """Return the arguments of a task's comparison; its random arm has as many trials as the search."""
     data = [] if size.data is None else ["--data", size.data]
-    common = [*data, "--workers", str(size.workers)]
-    search = ["search", task, "--out", str(out), "--trials", str(size.trials), *common]
     compared = ["compare", task, "--policy", str(out / "best.json"), "--seeds", str(size.seeds)]
-    return search, [*compared, "--random-trials", str(size.trials), *common]
+    return [*compared, "--random-trials", str(size.trials), *data, "--workers", str(size.workers)]
 
 
 def run(
-    tasks: Sequence[str], out: Path, size: Size, results: Path, command: Callable[[Sequence[str]], int] = main
+    tasks: Sequence[str],
+    out: Path,
+    size: Size,
+    results: Path,
+    find: Callable[[str, Path, Size, Path], None] = searched,
+    command: Callable[[Sequence[str]], int] = main,
 ) -> int:
-    """Run all commands, copy what they found, and return the exit code of the first that failed, or 0.
+    """Search and compare, copy what was found, and return the exit code of the first that failed, or 0.
 
     Args:
         tasks: Names.
-        out: Directory of the searches, a subdirectory for each task.
+        out: Directory of the policies and comparisons, a subdirectory for each task.
         size: How much to spend.
         results: Directory of the committed figures.
+        find: Runs a search.
         command: Runs a command line.
     """
     for task in tasks:
-        for arguments in commands(task, out / task, size):
-            if code := command(arguments):
-                return code
+        find(task, out / task, size, results)
+        if code := command(comparison(task, out / task, size)):
+            return code
         (results / task).mkdir(parents=True, exist_ok=True)
         for name in FILES:
             shutil.copyfile(out / task / name, results / task / Path(name).name)

@@ -1,12 +1,17 @@
 """The landscape of a task: policies set by hand, by chance, from the starting bias, and of searches.
 
-    AUTODROPOUT_DATA=... python experiments/landscape.py --workers 2
+    AUTODROPOUT_DATA=... python experiments/landscape.py --task ptb-small --workers 2
 
 245 settings of single roles, the best of them on four more seeds; 240 policies from the starting bias;
 three searches of 128 trials each by chance, by REINFORCE and by evolution, which end as a user's search ends;
 then two more seeds for a tenth of all: about 2,200 trainings of six seconds of one core. It may be stopped
 at any moment; the same command goes on, and --parts runs some parts only. Each part is a study of its own in
 results/TASK/studies, so that autodropout report and export read it, too.
+
+    AUTODROPOUT_DATA=... python experiments/landscape.py --task mnist-small --workers 2
+
+likewise over feature maps: 193 settings of upright tiles at single sites and at all, 128 policies from the
+starting bias, three searches by chance and three by REINFORCE: about 1,500 trainings of eight seconds.
 
     AUTODROPOUT_DATA=... python experiments/landscape.py --remedies
 
@@ -16,123 +21,40 @@ trials of a search, in results/TASK/remedies: 480 trainings that are no part of 
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from autodropout.cli.watching import Watch
-from autodropout.engine.base import Proposal, Scored
-from autodropout.engine.bookkeeping import check_number, figures_of, read_state, write_state
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.events import Event, Notify, unheard
-from autodropout.engine.halving import Halving
 from autodropout.engine.options import ExecutorName
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
 from autodropout.errors import DataError, UsageError
-from autodropout.pattern import TokenPattern
-from autodropout.policy import Policy
 from autodropout.result import Trial
+from autodropout.tasks.base import Task
+from autodropout.tasks.images.named import CIFAR10_SMALL, MNIST_SMALL
 from autodropout.tasks.text.small import PtbSmall, PydocLm
-from autodropout.token_space import TokenSpace
+from landscape_parts import (
+    HAND,
+    MAP_PARTS,
+    STRONG,
+    TOKEN_PARTS,
+    Listed,
+    Part,
+    by_hand_of,
+    remedies,
+    searches_of,
+    wide,
+)
 
 RESULTS = Path(__file__).parents[1] / "results"
-TASKS = {task.name: task for task in (PtbSmall(), PydocLm())}
+TASKS: dict[str, Task] = {task.name: task for task in (PtbSmall(), PydocLm(), MNIST_SMALL, CIFAR10_SMALL)}
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """A searcher that proposes what it is given, one after the other, and learns nothing.
-
-    Attributes:
-        name: What the ledger calls it.
-        listed: Tokens to propose.
-    """
-
-    name: str
-    listed: tuple[tuple[int, ...], ...]
-
-    @property
-    def batch(self) -> int:
-        """All at once."""
-        return len(self.listed)
-
-    @property
-    def settings(self) -> Mapping[str, object]:
-        """Which ones, so that another list is another study."""
-        return {"listed": [list(tokens) for tokens in self.listed]}
-
-    def propose(self, draw: int) -> tuple[Proposal, ...]:  # noqa: ARG002
-        """Return all of them, whatever the draw."""
-        return tuple(Proposal(tokens=tokens, log_prob=None) for tokens in self.listed)
-
-    def learn(self, trials: Sequence[Scored]) -> Mapping[str, float]:
-        """Return the mean reward."""
-        check_number(trials, self.batch)
-        return figures_of(trials, 1)
-
-    def snapshot(self) -> bytes:
-        """Return an empty state."""
-        return write_state(self.name, {})
-
-    def restore(self, snapshot: bytes) -> None:
-        """Check that the state is of such a searcher."""
-        read_state(snapshot, self.name, ())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One study of the landscape.
-
-    Attributes:
-        name: Of its directory.
-        searcher: Word for who searches, or what is tried.
-        trials: Search trials.
-        seed: Of the study; parts of one seed train on the same seeds.
-        confirm: How it ends; None does not confirm.
-        space: What is searched; None for the wide space over the task's roles.
-        common_seed: Whether all search trials have one seed.
-        halving: How budgets grow; None for full trainings.
-        warm_start: Name of an earlier part that it learns from first; None for none.
-    """
-
-    name: str
-    searcher: str | Listed
-    trials: int
-    seed: int
-    confirm: Confirmation | None = None
-    space: TokenSpace | None = None
-    common_seed: bool = False
-    halving: Halving | None = None
-    warm_start: str | None = None
-
-
-def _searches(searcher: str) -> tuple[Part, ...]:
-    return tuple(
-        Part(name=f"{searcher}-{seed}", searcher=searcher, trials=128, seed=seed, confirm=Confirmation())
-        for seed in (1, 2, 3)
-    )
-
-
-HAND, STRONG, REPEATS = "hand", "hand-strong", "repeats"
-PARTS = (
-    Part(name="random-biased", searcher="random-biased", trials=240, seed=0),
-    *_searches("random"),
-    *_searches("reinforce"),
-    *_searches("evolution"),
-)
-"""What is searched, between what is set by hand and the repeats."""
-
-REMEDIED = "reinforce-remedied"
-
-STRONGER = TokenSpace.wide(("softmax", "value", "output"), rates=(0.6, 0.7, 0.8))
-"""Roles that bear more than the standard space has: a single role is to be seen at its best."""
-
-WAYS = ((1, False, False), (1, False, True), (4, True, False), (4, True, True), ("whole", True, False))
-"""Size, share_t and share_c of what is swept by hand: units, words, blocks, spans, whole sequences."""
-
+STUDIES, REPEATS = "studies", "repeats"
 EVERY = 10
 SEEDS = 2
 
@@ -151,10 +73,10 @@ class How:
 
 
 def run(
-    task: PtbSmall | PydocLm,
+    task: Task,
     out: Path,
     how: How,
-    parts: Sequence[Part] = PARTS,
+    parts: Sequence[Part] | None = None,
     only: Sequence[str] | None = None,
 ) -> list[Study]:
     """Run what is left of all parts, then of the repeats; return the studies that were gone on with.
@@ -163,7 +85,7 @@ def run(
         task: What is trained.
         out: Directory with one study per part.
         how: How to run the trials.
-        parts: What is searched.
+        parts: What is searched; None for the parts of the task's kind.
         only: Names of the parts to run; None for all. The repeats need all others.
 
     Raises:
@@ -172,7 +94,8 @@ def run(
     """
     if missing := task.missing():
         raise DataError(missing)
-    every = {part.name: part for part in (_by_hand(HAND, wide(task)), _by_hand(STRONG, STRONGER), *parts)}
+    searched = searches_of(task) if parts is None else parts
+    every = {part.name: part for part in (*by_hand_of(task), *searched)}
     studies = []
     for name in every if only is None else [name for name in every if name in only]:
         studies.append(conducted(task, out, how, every[name]))
@@ -183,19 +106,6 @@ def run(
     listed = Listed(name=REPEATS, listed=tuple(_tenth(out, list(every)) * SEEDS))
     part = Part(name=REPEATS, searcher=listed, trials=listed.batch, seed=4)
     return [*studies, conducted(task, out, how, part)]
-
-
-def wide(task: PtbSmall | PydocLm) -> TokenSpace:
-    """Return what the landscape is over: all kinds of values, so that narrower spaces can be judged by it."""
-    return TokenSpace.wide(task.space().sites)
-
-
-def remedies(task: PtbSmall | PydocLm) -> tuple[Part, ...]:
-    """Return what may find better policies than REINFORCE did in the landscape."""
-    return tuple(
-        replace(part, name=f"{REMEDIED}-{part.seed}", space=task.space(), common_seed=True)
-        for part in _searches("reinforce")
-    )
 
 
 def _tenth(out: Path, names: Sequence[str]) -> list[tuple[int, ...]]:
@@ -212,25 +122,7 @@ def _searched(study: Study) -> list[Trial]:
     return [trial for trial in study.trials if trial.kind == "search"]
 
 
-def _by_hand(name: str, space: TokenSpace) -> Part:
-    listed = by_hand(name, space)
-    return Part(name=name, searcher=listed, trials=listed.batch, seed=0, confirm=Confirmation(), space=space)
-
-
-def by_hand(name: str, space: TokenSpace) -> Listed:
-    """Return no dropout at all, and single roles with every rate and five ways to share coins."""
-    alone = [
-        Policy({key: TokenPattern(size=size, share_t=share_t, share_c=share_c, rate=rate)})
-        for key, choices in space.site_choices.items()
-        for size, share_t, share_c in WAYS
-        for rate in choices[-1].values
-    ]
-    return Listed(name=name, listed=tuple(space.encode(policy) for policy in (Policy({}), *alone)))
-
-
-def conducted(
-    task: PtbSmall | PydocLm, parent: Path, how: How, part: Part, on_event: Notify = unheard
-) -> Study:
+def conducted(task: Task, parent: Path, how: How, part: Part, on_event: Notify = unheard) -> Study:
     """Run what is left of a part, and show how it goes.
 
     Args:
@@ -270,7 +162,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--task", choices=TASKS, default="ptb-small", help="what is trained")
     parser.add_argument("--out", type=Path, help="directory of the studies")
-    names = [HAND, STRONG, *(part.name for part in PARTS), REPEATS]
+    names = dict.fromkeys([HAND, STRONG, *(part.name for part in (*TOKEN_PARTS, *MAP_PARTS)), REPEATS])
     parser.add_argument("--parts", nargs="+", choices=names, help="run these only")
     parser.add_argument("--remedies", action="store_true", help="run the remedies, not the landscape")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
@@ -284,7 +176,7 @@ if __name__ == "__main__":
             parts = remedies(task)
             studies = run(task, out, how, parts, [part.name for part in parts])
         else:
-            studies = run(task, given.out or RESULTS / given.task / "studies", how, only=given.parts)
+            studies = run(task, given.out or RESULTS / given.task / STUDIES, how, only=given.parts)
     except KeyboardInterrupt:
         sys.exit("Stopped; nothing is lost. The same command goes on.")
     except (DataError, UsageError) as error:

@@ -21,14 +21,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from comparing import answers, table
-
 from autodropout.atomic import write_text
 from autodropout.cli import main
 from autodropout.comparison import Comparison, read_comparison
 from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.result import Confirmed
+from comparing import answers, table
 
 RESULTS = Path(__file__).parents[1] / "results" / "transfer"
 OUT = Path("runs/transfer")

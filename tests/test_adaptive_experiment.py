@@ -1,7 +1,5 @@
-import importlib.util
 import io
 import re
-import sys
 import zipfile
 from dataclasses import replace
 from functools import partial
@@ -10,6 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import adaptive as experiment
+import adaptive_arms as arms_of
+import adaptive_data as images
+import adaptive_images as single
 from autodropout.adapting import Adaptive
 from autodropout.attribution import METHODS
 from autodropout.data.images import image_data
@@ -23,20 +25,6 @@ FOLDER = Path(__file__).parents[1] / "experiments"
 pytest.importorskip("timm")
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # frozen dataclasses with slots look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-comparing = load("comparing")
-arms_of = load("adaptive_arms")
-images = load("adaptive_data")
-single = load("adaptive_images")
-text = load("adaptive_text")
-experiment = load("adaptive")
 STRENGTHS = arms_of.USUAL
 
 

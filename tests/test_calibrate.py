@@ -1,11 +1,12 @@
 """experiments/calibrate.py and experiments/searchers.py, on a small landscape."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
+import calibrate
+import searchers
 from autodropout.benchmark.gathering import gather
 from autodropout.benchmark.landscapes import load
 from autodropout.benchmark.plan import Plan
@@ -17,16 +18,6 @@ from toy_landscape import SPACE, studied
 
 ROOT = Path(__file__).parents[1]
 PLAN = Plan(variants=(), budgets=(8, 16), repetitions=3, every=8, confirm=Confirmation(top=2, seeds=2))
-
-
-def loaded(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-calibrate, searchers = loaded("calibrate"), loaded("searchers")
 
 
 @pytest.fixture(scope="module")

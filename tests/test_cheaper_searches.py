@@ -1,13 +1,13 @@
 """experiments/cheaper_searches.py: halving and warm starts at the compute of the plain search."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import cheaper_searches
+import landscape_parts
 from autodropout.data.text import CorpusSize
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.control import request
@@ -25,15 +25,8 @@ SHORT = PydocLm(recipe=replace(PydocLm().recipe, size=SIZE, steps=9, width=16, h
 @pytest.fixture(scope="module")
 def cheaper():
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "experiments"))
-        spec = importlib.util.spec_from_file_location(
-            "cheaper_searches", ROOT / "experiments/cheaper_searches.py"
-        )
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, "cheaper_searches", module)  # a frozen dataclass looks its module up
-        spec.loader.exec_module(module)
-        patch.setattr(module, "REPEATS", (1,))
-        yield module
+        patch.setattr(cheaper_searches, "REPEATS", (1,))
+        yield cheaper_searches
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +78,7 @@ def test_a_stopped_search_counts_what_it_had_spent(cheaper, how, tmp_path, monke
 def test_what_was_found_is_compared_with_plain_searches(cheaper, how, searched, tmp_path):
     plain = search(
         SHORT.evaluate,
-        cheaper.landscape.wide(SHORT),
+        landscape_parts.wide(SHORT),
         trials=16,
         executor="inline",
         out=tmp_path / "reinforce-1",

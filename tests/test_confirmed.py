@@ -1,14 +1,15 @@
 """experiments/confirmed.py: tuned baselines, single roles and what searches found, on the same seeds."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import confirmed
+import landscape_parts
+import repeated
 from autodropout.data.text import CorpusSize
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.run import search
@@ -23,17 +24,6 @@ SIZE = CorpusSize(vocabulary=50, train=800, validation=400, test=400)
 SHORT = PydocLm(recipe=replace(PydocLm().recipe, size=SIZE, steps=2, width=16, heads=2, measurements=1))
 
 
-def loaded(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # a frozen dataclass with slots looks its module up
-    spec.loader.exec_module(module)
-    return module
-
-
-loaded("comparing")
-repeated = loaded("repeated")
-confirmed, landscape = loaded("confirmed"), loaded("landscape")
 INLINE = confirmed.How(seeds=2, executor="inline")
 
 
@@ -44,10 +34,10 @@ def studies(tmp_path_factory):
         Policy({f"role:{role}": TokenPattern(size=1, share_c=True, rate=rate)})
         for role, rate in (("output", 0.5), ("residual", 0.1), ("residual", 0.02))
     ]
-    hand = landscape.Listed(name="hand", listed=tuple(space.encode(policy) for policy in alone))
+    hand = landscape_parts.Listed(name="hand", listed=tuple(space.encode(policy) for policy in alone))
     for name, searcher, trials in (
         ("hand", hand, 3),
-        ("hand-strong", landscape.Listed(name="hand-strong", listed=hand.listed[:2]), 2),
+        ("hand-strong", landscape_parts.Listed(name="hand-strong", listed=hand.listed[:2]), 2),
         ("random-1", "random", 4),
         ("reinforce-1", "reinforce", 8),
     ):

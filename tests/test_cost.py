@@ -1,26 +1,15 @@
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import cost
 from autodropout.errors import UsageError
 from autodropout.report.price import compared_price
 from recorded import Run, record_study, record_whole_study
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def cost():
-    spec = importlib.util.spec_from_file_location("cost", ROOT / "experiments" / "cost.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["cost"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["cost"]
 
 
 @pytest.fixture
@@ -34,7 +23,7 @@ def studies(tmp_path):
     return tmp_path
 
 
-def test_searches_stand_side_by_side(cost, studies, capsys):
+def test_searches_stand_side_by_side(studies, capsys):
     words = [f"mine={studies}/whole:{studies}/comparison.json:policy", f"short={studies}/short"]
     assert cost.main([*words, "--to", str(studies / "cost")]) == 0
     head, _, mine, short = (studies / "cost.md").read_text().splitlines()
@@ -49,19 +38,19 @@ def test_searches_stand_side_by_side(cost, studies, capsys):
     assert (second["training_seconds"], second["price"]) == (8.0, None)
 
 
-def test_without_a_comparison_the_price_is_the_reports(cost, studies):
+def test_without_a_comparison_the_price_is_the_reports(studies):
     found = cost.line(cost.asked(f"mine={studies}/whole"))
     assert found.price.over == "the mean policy before the first update"
     assert found.reached == pytest.approx(0.91 + 0.001 * 11, abs=0.01)
 
 
 @pytest.mark.parametrize("words", ["mine", "=runs/mine", "mine=", "mine=a:b", "mine=a:b:c:d"])
-def test_what_names_no_search_is_refused(cost, words):
+def test_what_names_no_search_is_refused(words):
     with pytest.raises(UsageError, match="names no search; expected NAME=DIRECTORY or NAME=DIRECTORY:FILE:"):
         cost.asked(words)
 
 
-def test_mistakes_are_told_without_a_traceback(cost, studies, capsys):
+def test_mistakes_are_told_without_a_traceback(studies, capsys):
     assert cost.main([f"mine={studies}/nothing"]) == 2
     assert "holds no study" in capsys.readouterr().err
     assert cost.main([f"mine={studies}/whole:{studies}/comparison.json:tpe"]) == 2
@@ -80,7 +69,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("found", COMMITTED, ids=lambda found: found["search"])
-def test_the_committed_gains_follow_from_the_committed_runs(cost, found):
+def test_the_committed_gains_follow_from_the_committed_runs(found):
     file, arm = SOURCES[found["search"]]
     arms = cost._arms(ROOT / "results/digits" / file)
     spent = SimpleNamespace(workers=1, wall=1.0, trials=1)

@@ -1,12 +1,14 @@
-import importlib.util
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+import demystifying as tables
+import demystifying_cells as cells
+import demystifying_figures as figures
+import demystifying_power as power
 from autodropout.applied import Applied
 from autodropout.comparison import compare
 from autodropout.data.splits import Examples
@@ -15,22 +17,6 @@ from autodropout.handles import handles
 from autodropout.result import Result
 
 FOLDER = Path(__file__).parents[1] / "experiments"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # frozen dataclasses with slots look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-comparing = load("comparing")
-load("demystifying_images")
-cells = load("demystifying_cells")
-tables = load("demystifying")
-figures = load("demystifying_figures")
-power = load("demystifying_power")
 
 
 @pytest.fixture(autouse=True)

@@ -1,25 +1,8 @@
 """experiments/digits_space.py, at a tenth of a training."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
-import pytest
-
+import digits_space as experiment
 from autodropout.conv_space import ConvSpace
 from autodropout.tasks.images.digits import Digits
-
-PATH = Path(__file__).parents[1] / "experiments" / "digits_space.py"
-SPEC = importlib.util.spec_from_file_location("digits_space", PATH)
-experiment = importlib.util.module_from_spec(SPEC)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def loaded():
-    sys.modules["digits_space"] = experiment  # a frozen dataclass with slots looks its module up
-    SPEC.loader.exec_module(experiment)
-    yield
-    del sys.modules["digits_space"]
 
 
 def test_every_arm_draws_its_policies_and_is_measured_against_the_standard(tmp_path):

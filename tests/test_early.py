@@ -1,13 +1,12 @@
 """experiments/early.py: how well short trainings foretell full ones."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import early
 from autodropout.data.text import CorpusSize
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.run import search
@@ -19,18 +18,7 @@ SIZE = CorpusSize(vocabulary=50, train=3200, validation=400, test=400)
 SHORT = PydocLm(recipe=replace(PydocLm().recipe, size=SIZE, steps=9, width=16, heads=2, measurements=1))
 
 
-@pytest.fixture(scope="module")
-def early():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "experiments"))
-        spec = importlib.util.spec_from_file_location("early", ROOT / "experiments" / "early.py")
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, "early", module)  # a frozen dataclass with slots looks its module up
-        spec.loader.exec_module(module)
-        yield module
-
-
-def test_the_noise_of_both_is_taken_out(early):
+def test_the_noise_of_both_is_taken_out():
     rng = np.random.default_rng(1)
     worth = rng.standard_normal(4000)
     misled = 0.6 * worth + 0.8 * rng.standard_normal(4000)
@@ -42,7 +30,7 @@ def test_the_noise_of_both_is_taken_out(early):
     assert found.low < found.true < found.high
 
 
-def test_it_trains_each_policy_twice_with_each_budget(early, tmp_path):
+def test_it_trains_each_policy_twice_with_each_budget(tmp_path):
     for name, searcher, trials, top in (
         ("random-biased", "random-biased", 6, 0),
         ("random-1", "random", 4, 2),
@@ -73,7 +61,7 @@ def test_it_trains_each_policy_twice_with_each_budget(early, tmp_path):
         early.run(SHORT, tmp_path, tmp_path / "early", early.How(executor="inline"))
 
 
-def test_text_is_cut_with_the_steps(early):
+def test_text_is_cut_with_the_steps():
     whole = SHORT.recipe
     few = early.shorter(SHORT, "steps", 1 / 3).recipe
     assert (few.steps, few.size) == (3, whole.size)

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -6,23 +5,17 @@ from pathlib import Path
 import pytest
 
 import autodropout as ad
+import digits
+import digits_weight_decay
+import images
 import stripes
 from autodropout.cli import _parsed
+from autodropout.engine.study import Study
 from autodropout.errors import UsageError
 from autodropout.policy import Policy
 from autodropout.tasks.registry import task_named
 
 ROOT = Path(__file__).parents[1]
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-digits = load("digits")
 
 
 def test_digits_searches_and_compares_on_an_equal_budget():
@@ -157,12 +150,11 @@ def test_the_documentation_shows_what_cheaper_searches_are_worth(name):
 
 def test_weight_decay_is_the_one_baseline(tmp_path, monkeypatch):
     asked = {}
-    module = load("digits_weight_decay")
     monkeypatch.setattr(
-        module, "compare", lambda evaluate, arms, **options: asked.update(arms=arms, **options)
+        digits_weight_decay, "compare", lambda evaluate, arms, **options: asked.update(arms=arms, **options)
     )
     policy = Policy.load(ROOT / "results/digits/best.json")
-    module.run(policy, tmp_path)
+    digits_weight_decay.run(policy, tmp_path)
     decayed = asked["arms"]["weight decay 0.03"]
     assert decayed.func.__self__.weight_decay == 0.03
     assert decayed.args == (Policy({}),)
@@ -186,16 +178,21 @@ def test_no_default_is_a_field_of_a_class():
         assert found == [], path.name
 
 
-images = load("images")
-
-
 def test_images_search_and_compare_on_an_equal_budget():
     size = images.Size(trials=16, seeds=3, workers=1, data="there")
-    search, compare = (_parsed(arguments) for arguments in images.commands("mnist-small", Path("x"), size))
-    assert (search.task, search.out, search.trials, search.workers) == ("mnist-small", Path("x"), 16, 1)
+    compare = _parsed(images.comparison("mnist-small", Path("x"), size))
     assert (compare.task, compare.policy, compare.seeds) == ("mnist-small", Path("x/best.json"), 3)
-    assert compare.random_trials == search.trials
-    assert search.data == compare.data == Path("there")
+    assert (compare.random_trials, compare.workers, compare.data) == (16, 1, Path("there"))
+    assert images.Size().trials == images.SEARCH.trials == task_named("mnist-small").budget.trials
+
+
+def test_images_search_is_a_part_of_the_landscape(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "task_named", lambda name, data: stripes.TASK)
+    size = images.Size(trials=8, executor="inline")
+    images.searched("stripes", tmp_path / "out", size, tmp_path / "results")
+    study = Study.open(tmp_path / "results/stripes/studies/reinforce-1")
+    assert (study.record.searcher, study.record.trials, study.record.seed) == ("reinforce", 8, 1)
+    assert Policy.load(tmp_path / "out/best.json") == study.best.policy
 
 
 def test_the_folder_of_one_machine_does_not_stand_in_the_figures(monkeypatch, tmp_path):
@@ -203,8 +200,7 @@ def test_the_folder_of_one_machine_does_not_stand_in_the_figures(monkeypatch, tm
     asked = []
     monkeypatch.setattr(images, "run", lambda tasks, out, size, results: asked.append(size) or 0)
     images.started(images.arguments().parse_args([]))
-    for arguments in images.commands("mnist-small", Path("x"), asked[0]):
-        assert str(tmp_path) not in " ".join(arguments)
+    assert str(tmp_path) not in " ".join(images.comparison("mnist-small", Path("x"), asked[0]))
 
 
 def test_images_moves_patterns_on_tasks_of_images_only(tmp_path):
@@ -221,11 +217,16 @@ def test_images_keeps_what_was_found_for_each_task(tmp_path):
             path.write_text(arguments[1])
         return 0
 
+    sought = []
     out, results = tmp_path / "out", tmp_path / "results"
-    assert images.run(("a", "b"), out, images.Size(), results, command) == 0
+    assert (
+        images.run(("a", "b"), out, images.Size(), results, lambda *args: sought.append(args), command) == 0
+    )
+    assert sought == [(task, out / task, images.Size(), results) for task in "ab"]
     found = {path.relative_to(results).as_posix(): path.read_text() for path in results.glob("*/*")}
     assert found == {f"{task}/{Path(name).name}": task for task in "ab" for name in images.FILES}
-    assert images.run(("c",), out, images.Size(), results, lambda arguments: 130) == 130
+    code = images.run(("c",), out, images.Size(), results, lambda *args: None, lambda arguments: 130)
+    assert code == 130
     assert not (results / "c").exists()
 
 

@@ -1,23 +1,15 @@
 """Pairs of arms that are named beforehand: their differences, their p-values, and what is kept of them."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
+import comparing
 from autodropout.comparison import compare
 from autodropout.errors import DataError
 from autodropout.result import Result
 from autodropout.significance import holm, paired_difference
 
-SPEC = importlib.util.spec_from_file_location(
-    "comparing", Path(__file__).parents[1] / "experiments" / "comparing.py"
-)
-comparing = importlib.util.module_from_spec(SPEC)
-sys.modules["comparing"] = comparing  # frozen dataclasses with slots look their module up
-SPEC.loader.exec_module(comparing)
 PAIRS = [("b", "a"), ("c", "a")]
 
 

@@ -1,20 +1,17 @@
 """experiments/release.py: a directory of studies becomes the files of a release."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
+import release
 from autodropout.benchmark.landscapes import load
 from autodropout.errors import DataError
 from toy_landscape import studied
 
 ROOT = Path(__file__).parents[1]
-SPEC = importlib.util.spec_from_file_location("release", ROOT / "experiments" / "release.py")
-release = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(release)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,11 @@
 """The semi-supervised experiment at toy size: four arms, the same seeds, resumed, kept as told."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+import semi_supervised as semi
 from autodropout.data.augmentation import Chained, Flips
 from autodropout.errors import DataError
 from autodropout.pattern import ConvPattern
@@ -18,22 +16,10 @@ from autodropout.tasks.registry import TASKS
 from tasks_of_noise import SOURCE, task
 
 pytest.importorskip("torchvision")
-SPEC = importlib.util.spec_from_file_location(
-    "semi_supervised", Path(__file__).parents[1] / "experiments" / "semi_supervised.py"
-)
-semi = importlib.util.module_from_spec(SPEC)
 POLICY = Policy({"group1.0.bn1": ConvPattern(height=2, width=2)})
 SHORT = {"steps": 2, "augment": Chained((Flips(),))}
 FEW = task(Unlabelled(batch_size=4), objective=Uda(), **SHORT)
 ALONE = task(**SHORT)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def loaded():
-    sys.modules["semi_supervised"] = semi
-    SPEC.loader.exec_module(semi)
-    yield
-    del sys.modules["semi_supervised"]
 
 
 def test_the_tasks_of_the_experiment_have_one_network_and_the_same_labels():

@@ -1,12 +1,12 @@
 """experiments/spaces.py, on a small landscape."""
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import spaces
 from autodropout.benchmark.gathering import gather
 from autodropout.benchmark.landscapes import Benchmark, load
 from autodropout.benchmark.plan import Plan
@@ -25,10 +25,6 @@ PLAN = Plan(
     confirm=Confirmation(top=2, seeds=2),
 )
 CHANGES = {"standard": {}, "off .2": {"off": 0.2}, "no stride": {"strides": (0,)}}
-
-spec = importlib.util.spec_from_file_location("spaces", ROOT / "experiments" / "spaces.py")
-spaces = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(spaces)
 
 
 @pytest.fixture(scope="module")

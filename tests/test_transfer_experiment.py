@@ -1,8 +1,6 @@
 """experiments/transfer.py, from searches to committed figures, with trainings of two steps."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +8,7 @@ from types import MappingProxyType
 import pytest
 import torch
 
+import transfer
 from autodropout.cli import _parsed, main
 from autodropout.comparison import read_comparison
 from autodropout.data.subwords import CACHE_VARIABLE
@@ -25,21 +24,8 @@ from autodropout.tasks.text.small import WikiText2Small
 from autodropout.token_space import TokenSpace
 from translation_toy import toy, write_toy
 
-SPEC = importlib.util.spec_from_file_location(
-    "transfer", Path(__file__).parents[1] / "experiments" / "transfer.py"
-)
-transfer = importlib.util.module_from_spec(SPEC)
 SIZE = CorpusSize(vocabulary=20, train=400, validation=200, test=200)
 TARGET = "wikitext2-small"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def loaded():
-    sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
-    sys.modules["transfer"] = transfer  # a frozen dataclass with slots looks its module up
-    SPEC.loader.exec_module(transfer)
-    yield
-    del sys.modules["transfer"], sys.path[0]
 
 
 def searched(out, seed, task="ptb-small", confirm=2):

@@ -1,8 +1,6 @@
 """The zoo: every entry loads and applies, and is what experiments/zoo.py writes."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import torch
 import torchvision
 
 import autodropout as ad
+import zoo as experiment
 from autodropout import zoo
 from autodropout.cli import main
 from autodropout.engine.study import Study
@@ -19,17 +18,7 @@ from autodropout.models.digits_net import DigitsNet
 from autodropout.zoo.entries import from_text, to_text
 
 ROOT = Path(__file__).parents[2]
-SPEC = importlib.util.spec_from_file_location("zoo_experiment", ROOT / "experiments" / "zoo.py")
-experiment = importlib.util.module_from_spec(SPEC)
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def loaded():
-    sys.modules["zoo_experiment"] = experiment  # a frozen dataclass with slots looks its module up
-    SPEC.loader.exec_module(experiment)
-    yield
-    del sys.modules["zoo_experiment"]
 
 
 def model_of(fits):
