@@ -11,15 +11,12 @@ from autodropout.models.decoder import Decoder, DecoderBlock
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.token_space import TokenSpace
+from contracts.token_model import TokenModelContract, tokens
 
 
 def small(**sizes):
     torch.manual_seed(0)
     return Decoder(**{"vocabulary": 11, "context": 6, "layers": 2, "width": 8, "heads": 2} | sizes)
-
-
-def tokens(n=3, t=6):
-    return torch.randint(11, (n, t), generator=torch.Generator().manual_seed(1))
 
 
 def attention_oracle(block, x):
@@ -159,22 +156,8 @@ def test_refuses_other_shapes(shape):
     )
 
 
-@pytest.mark.parametrize("token", [11, -1])
-def test_refuses_tokens_outside_the_vocabulary(token):
-    text = tokens()
-    text[1, 2] = token
-    with pytest.raises(UsageError) as caught:
-        small()(text)
-    assert str(caught.value) == (
-        f"tokens are from {text.min()} to {text.max()}; expected 0 to 10, the vocabulary"
-    )
-
-
-def test_refuses_tokens_that_are_no_whole_numbers():
-    with pytest.raises(ShapeError) as caught:
-        small()(tokens().float())
-    assert str(caught.value) == "tokens are torch.float32; expected torch.int64, the numbers of words"
-    assert torch.equal(small()(tokens().int()), small()(tokens()))
+class TestTokens(TokenModelContract):
+    small = staticmethod(small)
 
 
 def test_compiled_it_is_the_same_function():

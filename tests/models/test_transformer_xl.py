@@ -13,6 +13,7 @@ from autodropout.models.transformer_xl import TransformerXL, XlBlock, XlSize
 from autodropout.pattern import ConvPattern, TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.token_space import TokenSpace
+from contracts.token_model import TokenModelContract, tokens
 
 SMALL = {"vocabulary": 11, "layers": 2, "heads": 2, "width": 8, "inner": 12}
 
@@ -24,10 +25,6 @@ def small(**sizes):
     for parameter in net.parameters():
         parameter.data.mul_(20 if parameter.ndim > 1 else 1)
     return net
-
-
-def tokens(n=3, t=6):
-    return torch.randint(11, (n, t), generator=torch.Generator().manual_seed(1))
 
 
 def in_segments(net, text, length, memory):
@@ -302,21 +299,8 @@ def test_refuses_other_shapes(shape):
     assert str(caught.value) == f"tokens have shape {shape}; expected (N, T), at least one token"
 
 
-@pytest.mark.parametrize("token", [11, -1])
-def test_refuses_tokens_outside_the_vocabulary(token):
-    text = tokens()
-    text[1, 2] = token
-    with pytest.raises(UsageError) as caught:
-        small()(text)
-    assert str(caught.value) == (
-        f"tokens are from {text.min()} to {text.max()}; expected 0 to 10, the vocabulary"
-    )
-
-
-def test_refuses_tokens_that_are_no_whole_numbers():
-    with pytest.raises(ShapeError) as caught:
-        small()(tokens().float())
-    assert str(caught.value) == "tokens are torch.float32; expected torch.int64, the numbers of words"
+class TestTokens(TokenModelContract):
+    small = staticmethod(small)
 
 
 @pytest.mark.parametrize("sizes", [{"layers": 1}, {"layers": 3}, {"width": 12}])

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from autodropout.applying import apply
-from autodropout.data.text import Corpus, CorpusSize, windows
+from autodropout.data.text import CorpusSize, windows
 from autodropout.errors import SiteError, UsageError
 from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
@@ -17,6 +17,7 @@ from autodropout.tasks.text.r_drop import RDrop
 from autodropout.tasks.text.small import PtbSmall, PydocLm, WikiText2Small
 from autodropout.tasks.text.token_baselines import branch_ends, token_baselines
 from autodropout.tasks.text.xl_tasks import PTB_TXL
+from contracts.language_recipe import WORDS, LanguageRecipeContract, made_up
 
 RECIPE = LanguageModelRecipe(
     size=CorpusSize(vocabulary=20, train=400, validation=300, test=200),
@@ -28,41 +29,21 @@ RECIPE = LanguageModelRecipe(
     batch_size=10,
     measurements=3,
 )
-WORDS = Policy({"role:ffn": TokenPattern(size=1, share_c=True, rate=0.3)})
+
+
+TEXT = (400, 300, 200)
 
 
 def corpus():
-    """A text in which every word is the one before it plus 1 or 2."""
-    steps = torch.randint(1, 3, (900,), generator=torch.Generator().manual_seed(0))
-    train, validation, test = (steps.cumsum(0) % 20).split([400, 300, 200])
-    return Corpus(train=train, validation=validation, test=test, vocabulary=tuple(map(str, range(20))))
+    return made_up(*TEXT)
 
 
 def evaluate(policy, seed, recipe=RECIPE):
     return recipe.train(corpus(), partial(apply, policy=policy), seed)
 
 
-def test_a_trial_is_a_pure_function_of_policy_and_seed():
-    first, again = evaluate(WORDS, 3), evaluate(WORDS, 3)
-    assert (first.reward, first.metrics, first.test, first.curve) == (
-        again.reward,
-        again.metrics,
-        again.test,
-        again.curve,
-    )
-    assert evaluate(WORDS, 4).metrics != first.metrics
-    assert evaluate(Policy({}), 3).metrics != first.metrics
-
-
-def test_what_a_trial_returns():
-    result = evaluate(WORDS, 0)
-    assert result.reward == pytest.approx(80 / result.metrics["val_perplexity"])
-    assert set(result.metrics) == {"train_loss", "val_perplexity", "parameters"}
-    assert result.metrics["parameters"] == sum(p.numel() for p in RECIPE.model().parameters())
-    assert set(result.test) == {"perplexity"}
-    assert len(result.curve) == 3
-    assert result.curve[-1] == result.metrics["val_perplexity"]
-    assert result.seconds > 0
+class TestTrials(LanguageRecipeContract):
+    recipe, text = RECIPE, TEXT
 
 
 def test_perplexities_are_of_all_windows_of_their_own_text(monkeypatch):

@@ -10,16 +10,15 @@ from torch.nn import functional as F
 
 from autodropout.applying import apply
 from autodropout.attach import CHILD
-from autodropout.data.text import Corpus
 from autodropout.errors import UsageError
 from autodropout.models.memory import Memory
 from autodropout.models.transformer_xl import XlSize
-from autodropout.pattern import TokenPattern
 from autodropout.policy import ROLES, Policy
 from autodropout.tasks.text import xl_recipe as module
 from autodropout.tasks.text.language_baselines import Ends, language_baselines
 from autodropout.tasks.text.r_drop import RDrop
 from autodropout.tasks.text.xl_recipe import XlRecipe
+from contracts.language_recipe import WORDS, LanguageRecipeContract, made_up
 
 RECIPE = XlRecipe(
     size=XlSize(vocabulary=20, layers=2, heads=2, width=16, inner=24),
@@ -32,42 +31,20 @@ RECIPE = XlRecipe(
     measurements=3,
     device="cpu",
 )
-WORDS = Policy({"role:ffn": TokenPattern(size=1, share_c=True, rate=0.3)})
+TEXT = (121, 279, 200)
 BASELINES = language_baselines(Ends(embedding="embedding", final="final"))
 
 
 def corpus():
-    """A text in which every word is the one before it plus 1 or 2."""
-    steps = torch.randint(1, 3, (600,), generator=torch.Generator().manual_seed(0))
-    train, validation, test = (steps.cumsum(0) % 20).split([121, 279, 200])
-    return Corpus(train=train, validation=validation, test=test, vocabulary=tuple(map(str, range(20))))
+    return made_up(*TEXT)
 
 
 def evaluate(policy, seed, recipe=RECIPE):
     return recipe.train(corpus(), partial(apply, policy=policy), seed)
 
 
-def test_a_trial_is_a_pure_function_of_policy_and_seed():
-    first, again = evaluate(WORDS, 3), evaluate(WORDS, 3)
-    assert (first.reward, first.metrics, first.test, first.curve) == (
-        again.reward,
-        again.metrics,
-        again.test,
-        again.curve,
-    )
-    assert evaluate(WORDS, 4).metrics != first.metrics
-    assert evaluate(Policy({}), 3).metrics != first.metrics
-
-
-def test_what_a_trial_returns():
-    result = evaluate(WORDS, 0)
-    assert result.reward == pytest.approx(80 / result.metrics["val_perplexity"])
-    assert set(result.metrics) == {"train_loss", "val_perplexity", "parameters"}
-    assert result.metrics["parameters"] == sum(p.numel() for p in RECIPE.model().parameters())
-    assert set(result.test) == {"perplexity"}
-    assert len(result.curve) == 3
-    assert result.curve[-1] == result.metrics["val_perplexity"]
-    assert result.seconds > 0
+class TestTrials(LanguageRecipeContract):
+    recipe, text = RECIPE, TEXT
 
 
 def test_each_token_but_the_first_is_predicted_once_with_what_the_memory_holds(monkeypatch):
