@@ -148,6 +148,21 @@ def test_the_documentation_shows_what_cheaper_searches_are_worth(name):
     assert shown == len(ways) - ("half of it" in figures)  # that one is in the text
 
 
+@pytest.mark.parametrize("task", ["wikitext2-small", "multi30k-de-en"])
+def test_the_documentation_shows_what_was_carried_over(task):
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8")
+    page = page.split("### On other tasks")[1].split("\n## ")[0]
+    place = ROOT / "results/transfer" / task
+    found = json.loads((place / "comparison.json").read_text(encoding="utf8"))
+    arms = found["comparison"]["arms"]
+    assert {arm["runs"] for arm in arms} == {5}
+    assert [arm["name"] for arm in arms if f"| {arm['mean']:.2f} |" not in page] == []
+    for pair in json.loads((place / "pairs.json").read_text(encoding="utf8")):
+        paired = pair["paired"]
+        ends = f"{paired['low']:+.2f} to {paired['high']:+.2f}"
+        assert f"| {paired['difference']:+.2f} ({ends}) |" in page
+
+
 def test_weight_decay_is_the_one_baseline(tmp_path, monkeypatch):
     asked = {}
     monkeypatch.setattr(
