@@ -36,7 +36,14 @@ def header() -> dict[str, object]:
     return {
         "commit": _git("rev-parse", "--short", "HEAD"),
         "uncommitted_changes": bool(
-            _git("status", "--porcelain", "--untracked-files=no", "src", "benchmarks", f":!{FOLDER}")
+            _git(
+                "status",
+                "--porcelain",
+                "--untracked-files=no",
+                "src",
+                "benchmarks",
+                f":!{FOLDER.relative_to(ROOT)}",
+            )
         ),
         "command": "python " + shlex.join([str(Path(sys.argv[0]).name), *sys.argv[1:]]),
         "measured": time.strftime("%Y-%m-%d %H:%M:%S"),
