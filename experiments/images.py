@@ -96,7 +96,8 @@ def comparison(task: str, out: Path, size: Size) -> list[str]:
     """Return the arguments of a task's comparison; its random arm has as many trials as the search."""
     data = [] if size.data is None else ["--data", size.data]
     compared = ["compare", task, "--policy", str(out / "best.json"), "--seeds", str(size.seeds)]
-    return [*compared, "--random-trials", str(size.trials), *data, "--workers", str(size.workers)]
+    manner = ["--random-trials", str(size.trials), "--workers", str(size.workers)]
+    return [*compared, *manner, *data, "--out", str(out / "compare")]
 
 
 def run(
