@@ -59,6 +59,12 @@ def started(home: Path, script: str, **more: str) -> subprocess.Popen:
     )
 
 
+def token() -> dict[str, str]:
+    """Return where Ray keeps its token, if it has one, for the jobs here have a home of their own."""
+    path = Path.home() / ".ray" / "auth_token"
+    return {"RAY_AUTH_TOKEN_PATH": str(path)} if path.exists() else {}
+
+
 def ended(home: Path) -> int:
     try:
         return sum(trial.state == "done" for trial in Study.open(home / "runs/digits").trials)
@@ -90,7 +96,7 @@ def test_a_job_on_one_node_is_signalled_and_goes_on(home):
 
 def test_a_job_on_several_nodes_is_signalled_requeued_and_goes_on(home):
     with cluster_of(2) as cluster:
-        address = {"RAY_ADDRESS": cluster.address}
+        address = {"RAY_ADDRESS": cluster.address, **token()}
         first = run_until(home, 1, SCRIPTS[1], **address)
         assert (home / "requeued").read_text() == "77\n"
         assert run_until(home, first + 1, SCRIPTS[1], **address) > first
