@@ -50,7 +50,7 @@ CIFAR10_SMALL = ImageTask(
     source=CifarSmall(num_train=1000, small_side=16),
     network=Wrn(depth=10, width=1),
     recipe=_SMALL_RECIPE,
-    seconds=27.0,
+    seconds=12.0,
     budget=_SMALL,
     baselines=(*image_baselines(block_size=3), *method_baselines(10)),
 )
@@ -61,7 +61,7 @@ CIFAR100_SMALL = ImageTask(
     source=CifarSmall(classes=100, num_train=5000, small_side=16),
     network=Wrn(depth=10, width=1),
     recipe=_SMALL_RECIPE,
-    seconds=27.0,
+    seconds=12.0,
     budget=_SMALL,
     baselines=(*image_baselines(block_size=3), *method_baselines(100)),
 )
@@ -72,7 +72,7 @@ MNIST_SMALL = ImageTask(
     source=Mnist(num_train=200, num_validation=2000, small_side=14),
     network=Wrn(depth=10, width=1),
     recipe=replace(_SMALL_RECIPE, steps=300),
-    seconds=16.0,
+    seconds=7.0,
     budget=_SMALL,
     baselines=(*image_baselines(block_size=3), *method_baselines(10)),
 )
