@@ -33,7 +33,7 @@ from autodropout.cli import main
 from autodropout.comparison import Comparison, compare
 from autodropout.engine.provenance import command as command_line
 from autodropout.engine.provenance import machine, versions
-from autodropout.errors import AutoDropoutError, DataError, UsageError
+from autodropout.errors import AutoDropoutError, DataError, StudyError, UsageError
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks.images.relocation import BehindConvolutions, relocated
@@ -79,6 +79,7 @@ def searched(name: str, out: Path, size: Size, results: Path) -> None:
     Raises:
         DataError: The task's data are missing.
         KeyboardInterrupt: Somebody asked it to stop.
+        StudyError: No trial returned a finite reward.
     """
     task = task_named(name, None if size.data is None else Path(size.data))
     if missing := task.missing():
@@ -86,8 +87,10 @@ def searched(name: str, out: Path, size: Size, results: Path) -> None:
     how = landscape.How(workers=size.workers, executor=size.executor)
     part = replace(SEARCH, trials=size.trials)
     study = landscape.conducted(task, results / name / landscape.STUDIES, how, part)
-    if not study.finished or study.best is None:
+    if not study.finished:
         raise KeyboardInterrupt
+    if study.best is None:
+        raise StudyError(f"no trial returned a finite reward; see {study.out / 'logs'}")
     out.mkdir(parents=True, exist_ok=True)
     study.best.policy.save(out / "best.json")
 

@@ -79,8 +79,8 @@ FOUND = (
         name="ptb-small",
         task="ptb-small",
         fits=_TRANSFORMERS,
-        summary="Found on 9,000 tokens of Penn Treebank in 160 trainings of a small language model; better than "
-        "tuned dropout on WikiText-2, too, and harmful in translation (docs/results.md).",
+        summary="Found on 9,000 tokens of Penn Treebank in 160 trainings of a small language model; better "
+        "than tuned dropout on WikiText-2, too, and harmful in translation (docs/results.md).",
         place="ptb-small/studies/reinforce-1",
         figures="ptb-small/confirmed.json",
         arm="reinforce-1",
