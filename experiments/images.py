@@ -3,10 +3,10 @@
     python experiments/images.py [--tasks cifar10-small,mnist-small] [--seeds 10] [--trials 128]
 
 For each task: a search of 128 trials with its confirmation (32 trainings), which is the first by REINFORCE of
-the task's landscape (landscape.py), then a comparison of its policy with every tuned baseline and with the
-best of as many random policies, some 800 trainings together. One of cifar10-small takes about ten seconds of
-one core, of mnist-small six. It may be stopped at any moment; the same command goes on. What is found goes to
-results/TASK/, the search to results/TASK/studies/reinforce-1.
+the task's landscape (landscape.py), then a comparison of its policy, alone and with RandAugment, with every
+tuned baseline and with the best of as many random policies, some 800 trainings together. One of cifar10-small
+takes about ten seconds of one core, of mnist-small six. It may be stopped at any moment; the same command
+goes on. What is found goes to results/TASK/, the search to results/TASK/studies/reinforce-1.
 
     python experiments/images.py --where runs/images/cifar10-small/best.json
 
@@ -45,6 +45,9 @@ RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/images")
 TASKS = ("cifar10-small", "mnist-small")
 FILES = ("best.json", "compare/comparison.json", "compare/comparison.md")
+COMBINED = "rand-augment"
+"""What is also put on top of the policy, as in the paper's Table 2."""
+
 SEARCH = next(part for part in MAP_PARTS if part.name == "reinforce-1")
 
 
@@ -100,7 +103,7 @@ def comparison(task: str, out: Path, size: Size) -> list[str]:
     data = [] if size.data is None else ["--data", size.data]
     compared = ["compare", task, "--policy", str(out / "best.json"), "--seeds", str(size.seeds)]
     manner = ["--random-trials", str(size.trials), "--workers", str(size.workers)]
-    return [*compared, *manner, *data, "--out", str(out / "compare")]
+    return [*compared, "--combined", COMBINED, *manner, *data, "--out", str(out / "compare")]
 
 
 def run(

@@ -198,6 +198,7 @@ def test_images_search_and_compare_on_an_equal_budget():
     compare = _parsed(images.comparison("mnist-small", Path("x"), size))
     assert (compare.task, compare.policy, compare.seeds) == ("mnist-small", Path("x/best.json"), 3)
     assert (compare.random_trials, compare.workers, compare.data) == (16, 1, Path("there"))
+    assert compare.combined == "rand-augment"
     assert compare.out / "comparison.json" == Path("x") / images.FILES[1]
     assert images.Size().trials == images.SEARCH.trials == task_named("mnist-small").budget.trials
 
