@@ -157,7 +157,8 @@ def missing(config: Config) -> list[str]:
 def forked(function: Callable[[Config], None], config: Config) -> BaseProcess:
     """Start a function in a copy of a process that has everything loaded but Ray, unlike this one."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["autodropout.engine.run", "autodropout.token_space"])
+    # The last is torch's, at an optimiser's first use: it looks for a folder to write to, and none may be there.
+    context.set_forkserver_preload(["autodropout.engine.run", "autodropout.token_space", "torch._dynamo"])
     process = context.Process(target=function, args=(config,))
     process.start()
     return process

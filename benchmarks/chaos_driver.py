@@ -122,14 +122,15 @@ def drive(config: Config) -> None:
     try:
         with patch("time.time", JumpingClock(os.getpid(), jumps(config.folder))):
             _search(config)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search has ended: nothing is left to interrupt
     except KeyboardInterrupt:
         sys.exit(STOPPED)
     except (LedgerError, StudyError) as error:
         _tell(config.folder, error)
         sys.exit(NO_LEDGER if isinstance(error, LedgerError) else NO_STUDY)
     except Exception as error:  # to be told from a process that Ray's own code ends, with exit code 1
+        _tell(config.folder, error)  # before printing: standard error may be a file that may not grow
         traceback.print_exc()
-        _tell(config.folder, error)
         sys.exit(UNFORESEEN)
 
 
