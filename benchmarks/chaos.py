@@ -157,7 +157,7 @@ def missing(config: Config) -> list[str]:
 def forked(function: Callable[[Config], None], config: Config) -> BaseProcess:
     """Start a function in a copy of a process that has everything loaded but Ray, unlike this one."""
     context = multiprocessing.get_context("forkserver")
-    # The last is torch's, at an optimiser's first use: it looks for a folder to write to, and none may be there.
+    # The last is loaded at an optimiser's first use, and looks for a folder that may be written to.
     context.set_forkserver_preload(["autodropout.engine.run", "autodropout.token_space", "torch._dynamo"])
     process = context.Process(target=function, args=(config,))
     process.start()
