@@ -154,8 +154,8 @@ def missing(config: Config) -> list[str]:
     return [kind for kind in KINDS if not seen[kind]]
 
 
-def forked(function: Callable[[Config], None], config: Config) -> BaseProcess:
-    """Start a function in a copy of a process that has everything loaded but Ray, unlike this one."""
+def launched(function: Callable[[Config], None], config: Config) -> BaseProcess:
+    """Start a function in a copy of a process that has everything loaded but Ray, which this one may have."""
     context = multiprocessing.get_context("forkserver")
     # The last is loaded at an optimiser's first use, and looks for a folder that may be written to.
     context.set_forkserver_preload(["autodropout.engine.run", "autodropout.token_space", "torch._dynamo"])
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         config = Config(folder=Path(folder), trials=MORE_TRIALS, executor=given.executor, seed=given.seed)
         if given.executor == "local":
-            found = torment(config, given.kills, forked, disk=True)
+            found = torment(config, given.kills, launched, disk=True)
         else:
             address, nodes = stack.enter_context(ray_cluster())
             config = replace(config, address=address, seconds=0.2, timeout=4.0)

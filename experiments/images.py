@@ -5,8 +5,8 @@
 For each task: a search of 128 trials with its confirmation (32 trainings), which is the first by REINFORCE of
 the task's landscape (landscape.py), then a comparison of its policy, alone and with RandAugment, with every
 tuned baseline and with the best of as many random policies, some 800 trainings together. One of cifar10-small
-takes about ten seconds of one core, of mnist-small six. It may be stopped at any moment; the same command
-goes on. What is found goes to results/TASK/, the search to results/TASK/studies/reinforce-1.
+takes about twelve seconds of one core, of mnist-small seven. It may be stopped at any moment; the same
+command goes on. What is found goes to results/TASK/, the search to results/TASK/studies/reinforce-1.
 
     python experiments/images.py --where runs/images/cifar10-small/best.json
 
@@ -238,10 +238,15 @@ def arguments() -> argparse.ArgumentParser:
     """Return what reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS), help="names, with commas between")
-    parser.add_argument("--trials", type=int, default=128, help="policies of each search")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=128,
+        help="policies of each search; for another number name other --results",
+    )
     parser.add_argument("--seeds", type=int, default=10, help="seeds of each comparison")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
-    parser.add_argument("--out", type=Path, default=OUT, help="directory of the searches")
+    parser.add_argument("--out", type=Path, default=OUT, help="directory of the policies and comparisons")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the figures")
     # What the environment says goes without saying: it would stand in the figures as a path of one machine.
     parser.add_argument("--data", help="folder of data sets (default: $AUTODROPOUT_DATA)")

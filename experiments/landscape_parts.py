@@ -207,7 +207,7 @@ def _maps(space: ConvSpace) -> Iterator[tuple[int, ...]]:
                 for site, choices in sites.items()
             )
             tokens = tuple(token for group in groups for token in group)
-            yield space.encode(space.decode(tokens))  # half a pixel's stride is a whole one's
+            yield space.encode(space.decode(tokens))  # strides that round alike are one policy
 
 
 def _tile(choices: Sequence[Choice], size: int, chosen: Mapping[str, Value]) -> Iterable[int]:

@@ -8,7 +8,7 @@ variational dropout on WikiText-2, plain dropout in translation) and with variat
 wikitext2-small with the other known methods, too, all tuned on validation, on five fresh seeds and held-out
 test figures. The policy's differences to the default, to variational dropout everywhere and to none are named
 before anything runs and adjusted for their number. What was found is put into results/transfer/. That is 178
-trainings of about six seconds on wikitext2-small, and 52 of about 90 on multi30k-de-en. It may be
+trainings of about six seconds on wikitext2-small, and 52 of about 45 on multi30k-de-en. It may be
 stopped at any moment; the same command goes on. A policy in a file of your own is tried by: autodropout
 compare multi30k-de-en --policy FILE --seeds 5
 """

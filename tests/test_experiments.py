@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ import images
 import stripes
 from autodropout.cli import _parsed
 from autodropout.engine.study import Study
-from autodropout.errors import UsageError
+from autodropout.errors import DataError, StudyError, UsageError
 from autodropout.policy import Policy
 from autodropout.tasks.registry import task_named
 
@@ -156,11 +157,14 @@ def test_the_documentation_shows_what_was_carried_over(task):
     found = json.loads((place / "comparison.json").read_text(encoding="utf8"))
     arms = found["comparison"]["arms"]
     assert {arm["runs"] for arm in arms} == {5}
-    assert [arm["name"] for arm in arms if f"| {arm['mean']:.2f} |" not in page] == []
+    for arm in arms:
+        figures = f"| {arm['mean']:.2f} | {arm['spread']:.2f} |".replace(" 0.", " .")
+        assert figures in page, arm["name"]
     for pair in json.loads((place / "pairs.json").read_text(encoding="utf8")):
         paired = pair["paired"]
         ends = f"{paired['low']:+.2f} to {paired['high']:+.2f}"
-        assert f"| {paired['difference']:+.2f} ({ends}) |" in page
+        p = "< .0001" if pair["adjusted_p"] < 1e-4 else f"{pair['adjusted_p']:.4f}".lstrip("0")
+        assert f"| {paired['difference']:+.2f} ({ends}) | {p} |" in page
 
 
 def test_weight_decay_is_the_one_baseline(tmp_path, monkeypatch):
@@ -210,6 +214,28 @@ def test_images_search_is_a_part_of_the_landscape(tmp_path, monkeypatch):
     study = Study.open(tmp_path / "results/stripes/studies/reinforce-1")
     assert (study.record.searcher, study.record.trials, study.record.seed) == ("reinforce", 8, 1)
     assert Policy.load(tmp_path / "out/best.json") == study.best.policy
+
+
+@pytest.mark.parametrize(
+    ("study", "error", "text"),
+    [
+        ({"finished": False}, KeyboardInterrupt, None),
+        ({"finished": True, "best": None, "out": Path("x")}, StudyError, "finite reward; see x/logs"),
+    ],
+)
+def test_images_saves_no_policy_of_a_search_that_has_none(tmp_path, monkeypatch, study, error, text):
+    monkeypatch.setattr(images, "task_named", lambda name, data: stripes.TASK)
+    monkeypatch.setattr(images.landscape, "conducted", lambda *args: SimpleNamespace(**study))
+    with pytest.raises(error, match=text):
+        images.searched("stripes", tmp_path / "out", images.Size(), tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_says_first_that_data_are_missing(tmp_path):
+    size = images.Size(data=str(tmp_path))
+    with pytest.raises(DataError, match="MNIST"):
+        images.searched("mnist-small", tmp_path / "out", size, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
 
 
 def test_the_folder_of_one_machine_does_not_stand_in_the_figures(monkeypatch, tmp_path):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,6 +60,15 @@ def test_a_task_on_images_has_a_landscape_of_its_own(tmp_path, monkeypatch):
 def test_there_are_enough_trials_on_images():
     assert landscape.TASKS["mnist-small"] == MNIST_SMALL
     assert sum(part.trials for part in landscape_parts.searches_of(MNIST_SMALL)) >= 600
+    assert len(landscape_parts.by_hand("hand", MNIST_SMALL.space()).listed) == 193
+
+
+def test_a_landscape_is_over_roles_or_feature_maps():
+    task = SimpleNamespace(name="odd", space=lambda: SimpleNamespace())
+    with pytest.raises(
+        UsageError, match="odd has a SimpleNamespace; landscapes are over roles or feature maps"
+    ):
+        landscape_parts.wide(task)
 
 
 def few_parts(monkeypatch):

@@ -17,7 +17,7 @@ from autodropout.engine.study import Study
 from autodropout.policy import Policy
 from autodropout.report.html import page
 from autodropout.report.record import read_record
-from chaos import CLOCK, KILLS, forked, missing, ray_cluster, spawned, torment
+from chaos import CLOCK, KILLS, launched, missing, ray_cluster, spawned, torment
 from chaos_checks import Known, check_clock, check_end
 from chaos_driver import Config, JumpingClock, drive, jumps, set_back
 from chaos_trials import KINDS, Trials, exhaust_memory, mend, schedule, witnessed, worth
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks a process
 @pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_tormented_search_loses_and_invents_nothing(memory_path, kills):
     config = Config(folder=memory_path, trials=36, every=2, seconds=0.02)
-    found = torment(config, kills, forked)
+    found = torment(config, kills, launched)
     assert found["kills"] == kills
     assert set(found["thrown"]) >= {
         *KILLS[:3],
@@ -58,7 +58,7 @@ def test_on_ray_nodes_are_killed_too(tmp_path):
 def ended(tmp_path_factory):
     """A search without misbehaviour that has come to its end, and what is known of it."""
     config = Config(folder=tmp_path_factory.mktemp("ended"), trials=8, every=5_000, seconds=0.0, workers=1)
-    process = forked(drive, config)
+    process = launched(drive, config)
     process.join(120)
     assert process.exitcode == 0
     return config
