@@ -306,3 +306,11 @@ def test_images_measures_elsewhere_and_divergence(tmp_path):
     assert arms["relocated"] == ["none", "found", "reversed", "shifted", "everywhere"]
     assert arms["diverged"] == ["norms", "convolutions"]
     assert found["diverged"]["figure"] == "diverged"
+
+
+def test_the_documentation_shows_where_the_policy_of_mnist_small_was_put():
+    found = json.loads((ROOT / "results/mnist-small/where.json").read_text(encoding="utf8"))
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8").split("## mnist-small")[1].split("\n## ")[0]
+    arms = {arm["name"]: f"{arm['mean']:.4f}".lstrip("0") for arm in found["relocated"]["arms"]}
+    assert [name for name in ("found", "reversed", "shifted", "everywhere") if arms[name] not in page] == []
+    assert {(arm["runs"], arm["mean"]) for arm in found["diverged"]["arms"]} == {(128, 0.0)}
