@@ -32,7 +32,7 @@ def main(epochs: int = 3, checkpoint: Path = Path("plain_loop.pt")) -> torch.nn.
     applied = ad.apply(model, POLICY, seed=0)
     first = 0
     if checkpoint.exists():
-        saved = torch.load(checkpoint)
+        saved = torch.load(checkpoint, weights_only=True)
         first = saved["epochs"]
         model.load_state_dict(saved["model"])  # the same keys with and without a policy
         optimizer.load_state_dict(saved["optimizer"])

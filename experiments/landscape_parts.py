@@ -172,12 +172,6 @@ def remedies(task: Task) -> tuple[Part, ...]:
     )
 
 
-def _by_hand(name: str, space: Space) -> Part:
-    listed = by_hand(name, space)
-    own = space if isinstance(space, TokenSpace) else None
-    return Part(name=name, searcher=listed, trials=listed.batch, seed=0, confirm=Confirmation(), space=own)
-
-
 def by_hand(name: str, space: Space) -> Listed:
     """Return no dropout at all, and what is swept by hand.
 
@@ -186,6 +180,12 @@ def by_hand(name: str, space: Space) -> Listed:
     """
     swept = _roles(space) if isinstance(space, TokenSpace) else _maps(space)
     return Listed(name=name, listed=tuple(dict.fromkeys((space.encode(Policy({})), *swept))))
+
+
+def _by_hand(name: str, space: Space) -> Part:
+    listed = by_hand(name, space)
+    own = space if isinstance(space, TokenSpace) else None
+    return Part(name=name, searcher=listed, trials=listed.batch, seed=0, confirm=Confirmation(), space=own)
 
 
 def _roles(space: TokenSpace) -> Iterator[tuple[int, ...]]:
