@@ -9,6 +9,7 @@ from autodropout.applying import apply
 from autodropout.data.text import Corpus
 from autodropout.pattern import TokenPattern
 from autodropout.policy import Policy
+from contracts.trials import check_pure
 
 WORDS = Policy({"role:ffn": TokenPattern(size=1, share_c=True, rate=0.3)})
 
@@ -28,15 +29,7 @@ class LanguageRecipeContract:
         return self.recipe.train(made_up(*self.text), partial(apply, policy=policy), seed)
 
     def test_a_trial_is_a_pure_function_of_policy_and_seed(self):
-        first, again = self.evaluate(WORDS, 3), self.evaluate(WORDS, 3)
-        assert (first.reward, first.metrics, first.test, first.curve) == (
-            again.reward,
-            again.metrics,
-            again.test,
-            again.curve,
-        )
-        assert self.evaluate(WORDS, 4).metrics != first.metrics
-        assert self.evaluate(Policy({}), 3).metrics != first.metrics
+        check_pure(self.evaluate, WORDS)
 
     def test_what_a_trial_returns(self):
         result = self.evaluate(WORDS, 0)

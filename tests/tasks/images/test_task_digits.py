@@ -14,6 +14,7 @@ from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
 from autodropout.tasks.images import digits as module
 from autodropout.tasks.images.digits import Digits
+from contracts.trials import check_pure
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 
@@ -24,15 +25,7 @@ BLOCKS = Policy(
 
 
 def test_a_trial_is_a_pure_function_of_policy_and_seed():
-    first, again = SHORT.evaluate(BLOCKS, 3), SHORT.evaluate(BLOCKS, 3)
-    assert (first.reward, first.metrics, first.test, first.curve) == (
-        again.reward,
-        again.metrics,
-        again.test,
-        again.curve,
-    )
-    assert SHORT.evaluate(BLOCKS, 4).metrics != first.metrics
-    assert SHORT.evaluate(Policy({}), 3).metrics != first.metrics
+    check_pure(SHORT.evaluate, BLOCKS)
 
 
 def test_a_budget_is_a_fraction_of_the_steps_under_the_whole_schedule():
