@@ -128,7 +128,7 @@ def test_channels_last_in_channels_last_out(share_c):
 
 @pytest.mark.parametrize("pattern", [TILES, CONV[0]])
 def test_operations_for_compilers_drop_the_same(pattern, monkeypatch):
-    monkeypatch.setattr(fused, "_runs_eagerly_on_cpu", lambda h: False)
+    monkeypatch.setattr(fused, "runs_eagerly_on_cpu", lambda h: False)
     for dtype in DTYPES:
         assert_equal_both_ways(torch.randn(MAPS).to(dtype), pattern, torch.randn(MAPS).to(dtype))
 
@@ -158,7 +158,7 @@ def test_samples_under_vmap_draw_their_own_masks():
 @pytest.mark.parametrize("pattern", [TILES, CONV[0], TOKEN[2], TOKEN[0], TOKEN[6]])
 def test_the_output_may_be_changed_in_place(pattern, eager, monkeypatch):
     if not eager:
-        monkeypatch.setattr(fused, "_runs_eagerly_on_cpu", lambda h: False)
+        monkeypatch.setattr(fused, "runs_eagerly_on_cpu", lambda h: False)
     h = torch.randn(MAPS if isinstance(pattern, ConvPattern) else SEQUENCES, requires_grad=True)
     y = drop_drawn(h, pattern, GeneratorNoise(seeded()))
     kept = y.detach() != 0
