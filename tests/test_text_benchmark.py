@@ -63,5 +63,5 @@ def test_the_page_shows_the_committed_measurements():
     _, translation = measured("translation")
     finding, most, every = (translation[case] for case in text.POLICIES)
     assert f"the paper's finding takes {finding} of the step" in page
-    assert f"all roles but `softmax` {most}, on all roles {every}:" in page
+    assert f"all roles but `softmax` {most}, on all roles {every}." in page
     assert f"beams takes {translation['in a batch']} of the time" in page
