@@ -4,7 +4,7 @@
 
     cifar10, cifar100    Table 1 with ResNet-18: none, L1, L2, standard, adaptive
     imagenet             Table 1 with ResNet-50; its sibling has 10 classes of Tiny ImageNet
-    sensitivity          epochs, learning rate and weight decay on CIFAR-10, three arms at each value
+    sensitivity          epochs, learning rate and weight decay on CIFAR-10, five arms at each value
     sources              CIFAR-10 with rates from every kind of relevance that is known
     recurrent            an LSTM on the help texts of Python (the paper's future work)
     transformer          a decoder, likewise
@@ -16,13 +16,15 @@ acts between the two convolutions of each residual block (the first and second o
 every unit; the strengths are options. Standard and adaptive dropout have one mean rate, so that only its
 distribution over channels differs; "adaptive-unimportant" is the other direction. Below the table of all arms
 stand the pairs that were chosen beforehand: adaptive dropout beside each of the others under one setting. It
-may be stopped at any moment; the same command goes on.
+may be stopped at any moment; the same command goes on and begins only those trainings anew that were under
+way. What was found is copied to results/adaptive, unless an option changed a strength.
 """
 
 import argparse
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from adaptive_arms import USUAL, Strengths
@@ -32,7 +34,9 @@ from adaptive_text import SequenceRun
 from autodropout.attribution import METHODS
 from autodropout.comparison import Comparison, compare
 from autodropout.data.files import VARIABLE
-from comparing import Pair, conduct, refuse
+from autodropout.engine.options import ExecutorName
+from autodropout.errors import UsageError
+from comparing import RESULTS, Pair, conduct, refuse
 
 ARMS = ("none", "l1", "l2", "standard", "adaptive", "adaptive-unimportant")
 SENSITIVITY: Mapping[str, tuple[float, ...]] = {
@@ -67,7 +71,7 @@ def runs(experiment: str, strengths: Strengths, folder: str | None, *, small: bo
                         (name, value) if name != "epochs" else ("steps", round(plain.steps * value))
                     )
                     changed = replace(plain, **{field: number})
-                    for arm in ("none", "standard", "adaptive"):
+                    for arm in ARMS[:-1]:
                         found[f"{arm} {name}={value:g}"] = replace(changed, arm=arm)
             return found
         case "sources":
@@ -88,17 +92,22 @@ def pairs(experiment: str, names: Collection[str]) -> list[Pair]:
     adaptive = [name for name in names if name.startswith("adaptive")]
     match experiment:
         case "sensitivity":
-            others = ("standard", "none")
-            return [(name, name.replace("adaptive", other)) for name in adaptive for other in others]
+            return [(name, name.replace("adaptive", other)) for name in adaptive for other in ARMS[:4]]
         case "sources":
-            return [(name, "standard") for name in adaptive]
+            others_than_lrp = [(name, "adaptive lrp") for name in adaptive if name != "adaptive lrp"]
+            return [*((name, "standard") for name in adaptive), *others_than_lrp]
     others = tuple(name for name in names if name not in adaptive)
     ways = [("adaptive", "adaptive-unimportant"), ("adaptive-unimportant", "standard")]
     return [*(("adaptive", other) for other in others), *ways]
 
 
 def run(
-    experiment: str, arms: Mapping[str, ImageRun | SequenceRun], out: Path, seeds: int, workers: int
+    experiment: str,
+    arms: Mapping[str, ImageRun | SequenceRun],
+    out: Path,
+    seeds: int,
+    workers: int,
+    executor: ExecutorName = "local",
 ) -> Comparison:
     """Train every arm on the same seeds and measure each against those that do not adapt."""
     others = [name for name in arms if not name.startswith("adaptive")]
@@ -110,6 +119,7 @@ def run(
         baselines=others,
         higher_is_better=not lower,
         workers=workers,
+        executor=executor,
         out=out,
         task=label(experiment, arms),
     )
@@ -132,7 +142,10 @@ def asked(
 
     Raises:
         DataError: Its images are not there: that is said before anything runs.
+        UsageError: What it needs is not installed.
     """
+    if experiment == "sources" and find_spec("captum") is None:
+        raise UsageError("sources needs captum; install it with: pip install 'autodropout[adaptive]'")
     if experiment not in _IMAGES:
         return sequence_runs(experiment, strengths, small=small)
     check(_IMAGES[experiment].data, small, folder)
@@ -143,14 +156,15 @@ def started(given: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     strong = Strengths(rate=given.rate, l1=given.l1, l2=given.l2)
     place = None if given.data is None else str(Path(given.data).absolute())
-    suffix = "-small" if given.small else ""
-    directory = given.out or Path(f"runs/adaptive-{given.experiment}{suffix}")
+    name = f"{given.experiment}-small" if given.small else given.experiment
+    directory = given.out or Path(f"runs/adaptive-{name}")
+    results = RESULTS / "adaptive" / name if strong == USUAL else None
 
     def made() -> Comparison:
         arms = asked(given.experiment, strong, place, small=given.small)
         return run(given.experiment, arms, directory, given.seeds, given.workers)
 
-    conduct(made, lambda names: pairs(given.experiment, names), directory)
+    conduct(made, lambda names: pairs(given.experiment, names), directory, results)
 
 
 def arguments() -> argparse.ArgumentParser:

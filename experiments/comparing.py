@@ -6,6 +6,7 @@ p-values are adjusted for the number of pairs (Holm).
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,8 @@ from autodropout.significance import Paired, holm
 Pair = tuple[str, str]
 """An arm, and the one that it is measured against."""
 
+RESULTS = Path(__file__).parents[1] / "results"
+FILES = ("comparison.json", "comparison.md")
 SCHEMA = 1
 LUCKY = "what is left flatters the arm that diverges"
 
@@ -111,7 +114,10 @@ def keep(found: Comparison, pairs: Sequence[Pair], out: Path) -> str:
 
 
 def conduct(
-    make: Callable[[], Comparison], pairs: Callable[[Collection[str]], Sequence[Pair]], out: Path
+    make: Callable[[], Comparison],
+    pairs: Callable[[Collection[str]], Sequence[Pair]],
+    out: Path,
+    results: Path | None = None,
 ) -> None:
     """Compare, keep and print what was found; a user's mistake ends the process with one line.
 
@@ -119,6 +125,7 @@ def conduct(
         make: Runs what is left of the comparison.
         pairs: From the names of the arms to those that are measured against each other.
         out: Directory of the comparison.
+        results: Where what was found is copied to; None for nowhere.
     """
     try:
         found = make()
@@ -129,3 +136,7 @@ def conduct(
     if not found.finished:
         sys.exit("Stopped on request. The same command goes on.")
     print(found, keep(found, pairs(found.values), out), sep="\n\n")
+    if results is not None:
+        results.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            shutil.copy(out / name, results / name)

@@ -2,12 +2,17 @@
 
     python experiments/demystifying.py TABLE [--small] [--seeds 4] [--data DATA] [--out DIR]
 
-TABLE is 1, 2, 3, 4-svhn, 4-cifar10, 5-svhn, 5-cifar10, 5-cifar100, 6-all-conv or 6-nin. DATA holds the data
+TABLE is 1, 2, 3, 4-svhn, 4-cifar10, 5-svhn, 5-cifar10, 5-cifar100, 6-all-conv, 6-nin or 2+5-cifar10, all
+cells of 2 and 5-cifar10 in one comparison, as both are of one network on the same images. DATA holds the data
 sets; without --data it is what AUTODROPOUT_DATA says. It may be stopped at any moment; the same command goes
-on. Figures 1 to 3 are drawn from what tables 1, 2 and 4-cifar10 leave behind
-(demystifying_figures.py), and demystifying_power.py says how many seeds the paper's differences need: those
-of Table 3 are .0001 to .0007, where the standard error of one test accuracy is .0009. Below the table of all
-cells stand the pairs that the paper compares, cells of one ratio, with p-values adjusted for their number.
+on and begins only those trainings anew that were under way. What was found is copied to results/demystifying,
+unless --steps or --weight-decay changed it.
+
+Figures 1 to 3 are drawn from what tables 1, 2 and 4-cifar10 leave behind (demystifying_figures.py), and
+demystifying_power.py says how many seeds the paper's differences need: those of Table 3 are .0001 to .0007,
+where the standard error of one test accuracy is .0009. Below the table of all cells stand the pairs that the
+paper compares, cells of one ratio and each cell beside the plain network, with p-values adjusted for their
+number.
 
 Settings are the paper's as printed (demystifying_cells.py, docs/decisions.md). --steps and --weight-decay
 change them where a misprint is suspected: --steps 64000 is He et al.'s schedule of ResNet-20.
@@ -21,7 +26,8 @@ from pathlib import Path
 
 from autodropout.comparison import Comparison, compare
 from autodropout.data.files import VARIABLE
-from comparing import Pair, conduct, refuse
+from autodropout.engine.options import ExecutorName
+from comparing import RESULTS, Pair, conduct, refuse
 from demystifying_cells import (
     Cell,
     Kind,
@@ -35,7 +41,8 @@ from demystifying_cells import (
 
 RATIOS = (0.3, 0.2, 0.1, 0.05, 0.01, 0.005)
 POINTS = 20
-FIGURES = ("1", "2", "4-cifar10")
+BOTH = "2+5-cifar10"
+FIGURES = ("1", "2", BOTH, "4-cifar10")
 """Tables whose runs keep 20 points of their loss curves."""
 
 _LENET = Setting(
@@ -110,8 +117,9 @@ SETTINGS: Mapping[str, Setting] = {
     "5-cifar100": replace(_RESNET, data="cifar100"),
     "6-all-conv": _ALL_CONV,
     "6-nin": _NIN,
+    BOTH: _RESNET,
 }
-_AUGMENTED: Mapping[str, tuple[tuple[float, ...], float]] = {
+_AUGMENTED: dict[str, tuple[tuple[float, ...], float]] = {
     "3": ((0.1, 0.2, 0.3, 0.4, 0.5), 0.0001),
     "4-svhn": ((0.1, 0.2, 0.3), 0.0002),
     "4-cifar10": ((0.1, 0.2, 0.3), 0.0002),
@@ -119,7 +127,11 @@ _AUGMENTED: Mapping[str, tuple[tuple[float, ...], float]] = {
     "5-cifar10": ((0.1, 0.2, 0.3), 0.0001),
     "5-cifar100": ((0.1, 0.2, 0.3), 0.0001),
 }
+_AUGMENTED |= {BOTH: _AUGMENTED["5-cifar10"]}
 """Forward ratios, and the backward ratio beside all of them."""
+
+ONE_PASS = ("1", "2", BOTH)
+"""Tables with dropout in the forward or in the backward pass alone."""
 
 _BACKWARD_OF_TABLE_6 = 0.0001  # not printed; that of the paper's other tables on CIFAR-10 with a deep network
 _SMALL: Mapping[str, dict[str, int]] = {
@@ -153,14 +165,14 @@ def cells(table: str, setting: Setting, folder: str | None) -> dict[str, Cell]:
         )
 
     found = {"plain": cell("plain", 0.0)}
-    if table in ("1", "2"):
+    if table in ONE_PASS:
         kinds: tuple[Kind, ...] = ("standard", "forward", "backward")
-        return found | {f"{kind} {rate}": cell(kind, rate) for rate in RATIOS for kind in kinds}
+        found |= {f"{kind} {rate}": cell(kind, rate) for rate in RATIOS for kind in kinds}
     if table.startswith("6"):
         others: tuple[Kind, ...] = ("standard", "monte-carlo", "distillation", "el")
         found |= {kind: cell(kind) for kind in others}
         return found | {"augmented": cell("augmented", None, _BACKWARD_OF_TABLE_6)}
-    rates, backward = _AUGMENTED[table]
+    rates, backward = _AUGMENTED.get(table, ((), 0.0))
     for rate in rates:
         found |= {f"standard {rate}": cell("standard", rate)}
         found |= {f"augmented {rate}": cell("augmented", rate, backward)}
@@ -170,13 +182,11 @@ def cells(table: str, setting: Setting, folder: str | None) -> dict[str, Cell]:
 def pairs(table: str, names: Collection[str]) -> list[Pair]:
     """Return which cells the paper measures against each other: those of one ratio, or all of Table 6.
 
-    Tables 1 and 2: each kind beside the plain network and beside standard dropout. Tables 3 to 5: augmented
-    beside standard dropout. Table 6: augmented dropout beside all others but the plain network.
+    Tables 1 to 5: each kind beside the plain network and beside standard dropout. Table 6: augmented dropout
+    beside all others but the plain network.
     """
     if table.startswith("6"):
         return [("augmented", name) for name in names if name not in ("augmented", "plain")]
-    if table not in ("1", "2"):
-        return [(name, name.replace("augmented", "standard")) for name in names if name.startswith("aug")]
     cells = [name for name in names if name != "plain"]
     others = [name for name in cells if not name.startswith("standard")]
     beside = [(name, f"standard {name.split()[1]}") for name in others]
@@ -189,7 +199,14 @@ def label(table: str, setting: Setting) -> str:
     return f"demystifying-{table}, {setting.steps} steps, weight decay {setting.weight_decay:g}, {images}"
 
 
-def run(table: str, named: Mapping[str, Cell], out: Path, seeds: int, workers: int) -> Comparison:
+def run(
+    table: str,
+    named: Mapping[str, Cell],
+    out: Path,
+    seeds: int,
+    workers: int,
+    executor: ExecutorName = "local",
+) -> Comparison:
     """Train every cell on the same seeds and measure each against standard dropout."""
     standard = [name for name in named if name.startswith("standard")]
     return compare(
@@ -198,6 +215,7 @@ def run(table: str, named: Mapping[str, Cell], out: Path, seeds: int, workers: i
         seeds=seeds,
         baselines=standard,
         workers=workers,
+        executor=executor,
         out=out,
         task=label(table, next(iter(named.values())).setting),
     )
@@ -209,14 +227,16 @@ def started(given: argparse.Namespace) -> None:
     changed = {"steps": given.steps, "weight_decay": given.weight_decay}
     asked = replace(asked, **{name: value for name, value in changed.items() if value is not None})
     place = None if given.data is None else str(Path(given.data).absolute())
-    suffix = "-small" if given.small else ""
-    directory = given.out or Path(f"runs/demystifying-{given.table}{suffix}")
+    name = f"{given.table}-small" if given.small else given.table
+    directory = given.out or Path(f"runs/demystifying-{name}")
+    as_printed = given.steps is None and given.weight_decay is None
 
     def made() -> Comparison:
         asked.images(place)  # what is missing is said before anything runs
         return run(given.table, cells(given.table, asked, place), directory, given.seeds, given.workers)
 
-    conduct(made, lambda names: pairs(given.table, names), directory)
+    results = RESULTS / "demystifying" / name if as_printed else None
+    conduct(made, lambda names: pairs(given.table, names), directory, results)
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -1,4 +1,6 @@
 import io
+import json
+import math
 import re
 import zipfile
 from dataclasses import replace
@@ -59,7 +61,7 @@ def test_settings_are_as_printed():
 
 def test_sensitivity_and_sources_have_their_arms():
     arms = experiment.runs("sensitivity", STRENGTHS, None, small=False)
-    assert len(arms) == 3 * 12
+    assert len(arms) == 5 * 12
     assert arms["adaptive epochs=0.25"].steps == 78200 // 4
     assert arms["none weight_decay=0.001"].weight_decay == 0.001
     assert arms["standard learning_rate=0.3"].learning_rate == 0.3
@@ -81,6 +83,48 @@ def test_an_arm_follows_from_its_seed(arm):
     first, again = run.train(data, 1), run.train(data, 1)
     assert (first.reward, first.test, first.metrics) == (again.reward, again.test, again.metrics)
     assert 0.0 <= first.test["accuracy"] <= 1.0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_source_of_relevance_trains_the_sibling(method):
+    if method in ("integrated-gradients", "deeplift"):
+        pytest.importorskip("captum", reason="an optional source of relevance")
+    run = experiment.runs("sources", STRENGTHS, None, small=True)[f"adaptive {method}"]
+    result = replace(run, steps=2, multiplier=0.0625, batch_size=10).train(loaded(), 0)
+    assert math.isfinite(result.reward)
+
+
+def test_sources_say_what_they_need_before_anything_runs(monkeypatch):
+    monkeypatch.setattr(experiment, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"sources needs captum; install it with: pip install"):
+        experiment.asked("sources", STRENGTHS, None, small=True)
+
+
+def test_an_experiment_goes_on_where_it_was_stopped_and_is_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(experiment, "check", lambda *_: None)
+    real_run, trained = experiment.run, []
+
+    def call(run, seed):
+        trained.append(run.arm)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return replace(run, steps=1, multiplier=0.0625, batch_size=10).train(loaded(), seed)
+
+    monkeypatch.setattr(single.ImageRun, "__call__", call)
+    monkeypatch.setattr(experiment, "run", lambda *given: real_run(*given, executor="inline"))
+    words = ["cifar10", "--small", "--seeds", "2", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match="The same command goes on"):
+        experiment.started(experiment.arguments().parse_args(words))
+    experiment.started(experiment.arguments().parse_args(words))
+    assert sorted(trained) == sorted([*experiment.ARMS, *experiment.ARMS, trained[2]])
+    copied = tmp_path / "results" / "adaptive" / "cifar10-small"
+    found = json.loads((copied / "comparison.json").read_text(encoding="utf8"))
+    assert {arm["runs"] for arm in found["comparison"]["arms"]} == {2}
+    assert str(tmp_path).encode() not in (tmp_path / "out" / "study.db").read_bytes()
+    words = [*words[:-1], str(tmp_path / "other"), "--rate", "0.2"]
+    experiment.started(experiment.arguments().parse_args(words))
+    assert json.loads((copied / "comparison.json").read_text(encoding="utf8")) == found
 
 
 def test_standard_and_adaptive_dropout_differ_in_the_rates_alone():
@@ -191,11 +235,12 @@ def test_adaptive_dropout_is_measured_beside_each_other_arm_of_its_setting():
     ]
     names = experiment.runs("sensitivity", STRENGTHS, None, small=True)
     pairs = experiment.pairs("sensitivity", names)
-    assert len(pairs) == 24
+    assert len(pairs) == 4 * 12
     assert {name.split()[1] == other.split()[1] for name, other in pairs} == {True}
     assert {other for pair in pairs for other in pair} <= set(names)
     sources = experiment.pairs("sources", experiment.runs("sources", STRENGTHS, None, small=True))
-    assert sources == [(f"adaptive {method}", "standard") for method in METHODS]
+    assert sources[: len(METHODS)] == [(f"adaptive {method}", "standard") for method in METHODS]
+    assert {other for _, other in sources[len(METHODS) :]} == {"adaptive lrp"}
     arms = experiment.sequence_runs("recurrent", STRENGTHS, small=True)
     against = [other for _, other in experiment.pairs("recurrent", arms)]
     assert against == ["none", "standard", "adaptive-unimportant", "standard"]

@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,11 @@ import torch
 import demystifying as tables
 import demystifying_cells as cells
 import demystifying_figures as figures
+import demystifying_images as looking
 import demystifying_power as power
 from autodropout.applied import Applied
 from autodropout.comparison import compare
+from autodropout.data.images import image_data
 from autodropout.data.splits import Examples
 from autodropout.errors import UsageError
 from autodropout.handles import handles
@@ -44,6 +47,7 @@ def test_the_cells_are_those_of_the_tables():
         "5-cifar100": 7,
         "6-all-conv": 6,
         "6-nin": 6,
+        "2+5-cifar10": 22,
     }
     found = tables.cells("3", tables.SETTINGS["3"], "x")["augmented 0.5"]
     assert (found.rate, found.backward_rate, found.folder) == (0.5, 0.0001, "x")
@@ -87,6 +91,7 @@ def test_the_layers_that_consume_are_there(table):
         cells.Cell(setting=replace(setting, consumers=(("x", None),)), kind="standard").put(net)
 
 
+LOOKS = ("mean-image", "channels", "whitened")
 KINDS = ("plain", "standard", "forward", "backward", "augmented", "monte-carlo", "distillation", "el")
 
 
@@ -123,21 +128,74 @@ def test_a_student_that_diverges_is_no_figure(monkeypatch):
 def test_the_pairs_are_cells_of_one_ratio():
     names = {table: tables.cells(table, tables.SETTINGS[table], None) for table in ("1", "3", "6-nin")}
     pairs = {table: tables.pairs(table, named) for table, named in names.items()}
-    assert pairs["3"] == [(f"augmented {r}", f"standard {r}") for r in (0.1, 0.2, 0.3, 0.4, 0.5)]
+    assert pairs["3"][10:] == [(f"augmented {r}", f"standard {r}") for r in (0.1, 0.2, 0.3, 0.4, 0.5)]
+    assert {other for _, other in pairs["3"][:10]} == {"plain"}
     assert pairs["6-nin"] == [
         ("augmented", name) for name in ("standard", "monte-carlo", "distillation", "el")
     ]
     assert len(pairs["1"]) == 18 + 12
     assert ("backward 0.005", "plain") in pairs["1"]
     assert ("forward 0.3", "standard 0.3") in pairs["1"]
+    of_both = tables.cells(tables.BOTH, tables.SETTINGS["5-cifar10"], None)
+    parts = [tables.cells(table, tables.SETTINGS[table], None) for table in ("2", "5-cifar10")]
+    assert set(of_both) == {*parts[0], *parts[1]}
+    assert len(tables.pairs(tables.BOTH, of_both)) == 21 + 12 + 3
     for table, named in names.items():
         assert {name for pair in pairs[table] for name in pair} <= set(named)
+
+
+def test_each_network_sees_images_in_its_way(monkeypatch):
+    parts = [
+        Examples(inputs=torch.randint(256, (n, 3, 16, 16), dtype=torch.uint8), labels=torch.arange(n) % 10)
+        for n in (40, 10, 10)
+    ]
+    found = image_data(*parts)
+    monkeypatch.setattr(looking, "_images", lambda *_: found)
+    train, test = (part.inputs.float() for part in (found.splits.train, found.splits.test))
+    seen = {looks: looking.prepared.__wrapped__("cifar10", looks, True, (40, 16), None) for looks in LOOKS}
+    assert torch.allclose(seen["mean-image"].test.inputs, test - train.mean(0))
+    assert seen["channels"].train.inputs.dtype == torch.uint8
+    assert len(seen["channels"].changes.stored) == 2
+    mean, deviation = (torch.as_tensor(of).view(3, 1, 1) for of in (found.mean, found.deviation))
+    assert torch.allclose(seen["channels"].test.inputs, (test / 255 - mean) / deviation, atol=1e-4)
+    white = seen["whitened"].train.inputs.flatten(1)
+    assert white.mean(0).abs().max() < 1e-3
+    assert {part.num_classes for part in seen.values()} == {10}
 
 
 def test_other_steps_are_another_comparison():
     full, small = tables.SETTINGS["2"], tables.setting_of("2", small=True)
     settings = (full, replace(full, steps=64_000), replace(full, weight_decay=0.0001), small)
     assert len({tables.label("2", setting) for setting in settings}) == 4
+
+
+def test_a_table_is_stopped_goes_on_and_is_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "prepared", lambda *_: images(1, 28))
+    setting = replace(tables.SETTINGS["3"], steps=2, batch_size=10)
+    monkeypatch.setitem(tables.SETTINGS, "3", setting)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
+    real, trained = cells.Cell.__call__, []
+
+    def call(cell, seed):
+        trained.append((cell.kind, cell.rate, seed))
+        if len(trained) == 5:
+            raise KeyboardInterrupt
+        return real(cell, seed)
+
+    monkeypatch.setattr(cells.Cell, "__call__", call)
+    real_run = tables.run
+    monkeypatch.setattr(tables, "run", lambda *given: real_run(*given, executor="inline"))
+    words = ["3", "--data", str(tmp_path), "--seeds", "2", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit, match="The same command goes on"):
+        tables.started(tables.arguments().parse_args(words))
+    tables.started(tables.arguments().parse_args(words))
+    assert len(trained) == 23
+    assert len(set(trained)) == 22
+    copied = tmp_path / "results" / "demystifying" / "3"
+    found = json.loads((copied / "comparison.json").read_text(encoding="utf8"))
+    assert {arm["runs"] for arm in found["comparison"]["arms"]} == {2}
+    assert str(tmp_path).encode() not in (tmp_path / "out" / "study.db").read_bytes()
+    assert "| augmented 0.5 | standard 0.5 |" in (copied / "comparison.md").read_text(encoding="utf8")
 
 
 def test_a_mistake_ends_with_one_line(tmp_path):
