@@ -78,13 +78,13 @@ def test_what_cannot_be_a_source(tmp_path):
 def test_the_targets_default_dropout_is_among_what_it_is_compared_with():
     for target, baselines in transfer.TARGETS.items():
         known = [baseline.name for baseline in task_named(target).baselines]
-        default = {TARGET: "variational-dropout", "multi30k-de-en": "dropout"}[target]
+        default = "variational-dropout" if target.startswith("wikitext2") else "dropout"
         assert baselines[:2] == ("none", default)
         assert baselines[-1] == "variational-everywhere"
         assert set(baselines[1:]) <= set(known)
     how = transfer.How(workers=3, data=Path("d"))
     commands = transfer.commands(how, Path("p.json"), Path("runs/x"))
-    assert list(commands) == [TARGET, "multi30k-de-en"]
+    assert list(commands) == [TARGET, "multi30k-de-en", "multi30k-en-fr"]
     for target, arguments in commands.items():
         asked = _parsed(arguments)
         assert (asked.task, asked.policy, asked.seeds, asked.tune_trials) == (target, Path("p.json"), 5, 16)
