@@ -47,7 +47,7 @@ def header() -> dict[str, object]:
         ),
         "command": "python " + shlex.join([str(Path(sys.argv[0]).name), *sys.argv[1:]]),
         "measured": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "machine": machine() | {"processor": _processor(), "load": os.getloadavg()[0]},
+        "machine": machine() | {"load": os.getloadavg()[0]},
         "versions": versions(),
     }
 
@@ -65,11 +65,3 @@ def write(name: str, figures: Mapping[str, object]) -> Path:
 def _git(*arguments: str) -> str:
     told = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return told.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf8").splitlines()
-    except OSError:
-        return "unknown"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")

@@ -5,8 +5,10 @@ import platform
 import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 _PACKAGES = ("autodropout", "torch", "numpy")
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 def versions() -> dict[str, str]:
@@ -21,10 +23,24 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, object]:
-    """Return operating system, architecture and the number of logical processors."""
-    return {"system": platform.platform(), "architecture": platform.machine(), "processors": os.cpu_count()}
+    """Return operating system, architecture, and name and number of the logical processors."""
+    return {
+        "system": platform.platform(),
+        "architecture": platform.machine(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+    }
 
 
 def command() -> str:
     """Return the command line of this process, quoted for a shell."""
     return shlex.join(sys.argv)
+
+
+def _processor() -> str:
+    """Return the processor's name as Linux has it, elsewhere as Python does."""
+    try:
+        lines = _CPUINFO.read_text(encoding="utf8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
