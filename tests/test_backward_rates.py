@@ -10,6 +10,8 @@ from autodropout.applying import apply, match, sites, space_for
 from autodropout.augmenting import augmented_dropout
 from autodropout.consuming import CONSUMER
 from autodropout.conv_space import ConvSpace
+from autodropout.engine.confirm import Confirmation
+from autodropout.engine.run import search
 from autodropout.errors import ApplyError, PatternError, SiteError, SpaceError
 from autodropout.models.digits_net import DigitsNet
 from autodropout.pattern import ConvPattern
@@ -159,3 +161,23 @@ def test_the_space_decides_it_where_one_layer_reads_the_site():
     lone = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
     with pytest.raises(SiteError, match="backward_rates are given, but of no site of the model a Linear or"):
         space_for(lone, torch.zeros(1, 1, 8, 8), backward_rates=(0.0, 0.1))
+
+
+def test_a_search_decides_it_as_any_other_choice(tmp_path):
+    space = space_for(DigitsNet(4), torch.zeros(1, 1, 8, 8), backward_rates=(0.0, 0.1))
+    few = Confirmation(top=1, seeds=1)
+
+    def train(found, seed):
+        net = DigitsNet(4).train()
+        apply(net, found, seed=seed)
+        F.cross_entropy(net(torch.randn(8, 1, 8, 8)), torch.arange(8) % 10).backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+        return sum(pattern.backward_rate > 0.0 for pattern in found.sites.values())
+
+    study = search(
+        train, space, trials=16, searcher="random", executor="inline", out=tmp_path / "s", confirm=few
+    )
+    rewards = [trial.reward for trial in study.trials]
+    assert set(rewards) == {0.0, 1.0, 2.0}
+    assert {p.backward_rate for p in study.best.policy.sites.values() if p.backward_rate} == {0.1}
+    assert "0.1" in study.best.policy.to_json()
