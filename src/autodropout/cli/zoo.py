@@ -14,7 +14,7 @@ from autodropout.cli.command import Command
 from autodropout.cli.terminal import console
 
 if TYPE_CHECKING:
-    from autodropout.zoo import Card, Evidence
+    from autodropout.zoo import Arm, Card, Evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +93,16 @@ def _rows(card: "Card") -> Iterator[tuple[str, str]]:
 
 def _measured(evidence: "Evidence") -> Iterator[tuple[str, str]]:
     for arm in evidence.arms:
-        yield "", f"{arm.name}: {evidence.figure} {arm.mean:.4f}, deviation {arm.spread:.4f}"
+        yield "", f"{arm.name}: {evidence.figure} {arm.mean:.4f}, deviation {arm.spread:.4f}{_behind(arm)}"
     yield (
         "held out",
         f"{evidence.difference:+.4f} against {evidence.against} ({evidence.low:+.4f} to "
         f"{evidence.high:+.4f}, p = {evidence.p:.2g}, {evidence.seeds} seeds)",
     )
+
+
+def _behind(arm: "Arm") -> str:
+    if arm.behind is None or arm.p is None:
+        return ""
+    difference, low, high = arm.behind
+    return f"; this policy {difference:+.4f} ({low:+.4f} to {high:+.4f}, p = {arm.p:.2g})"

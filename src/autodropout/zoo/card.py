@@ -37,11 +37,16 @@ class Arm:
         name: Of the arm, with the strength that was tuned.
         mean: Of the held-out figure over all seeds.
         spread: Its standard deviation between seeds.
+        behind: The policy's figure minus this arm's, paired by seed, with the ends of its 95% interval; None
+            of the policy itself.
+        p: Two-sided paired t-test of that, not adjusted; None of the policy itself.
     """
 
     name: str
     mean: float
     spread: float
+    behind: tuple[float, float, float] | None = None
+    p: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,4 +95,9 @@ def _card(facts: dict[str, Any]) -> Card:
 
 
 def _evidence(facts: dict[str, Any]) -> Evidence:
-    return Evidence(**{**facts, "arms": tuple(Arm(**arm) for arm in facts["arms"])})
+    return Evidence(**{**facts, "arms": tuple(_arm(arm) for arm in facts["arms"])})
+
+
+def _arm(facts: dict[str, Any]) -> Arm:
+    behind = facts.get("behind")
+    return Arm(**{**facts, "behind": None if behind is None else tuple(behind)})
