@@ -7,6 +7,8 @@
 #                stopped), and the table in docs/models.md (make test-models ARGS='--match "resnet*"')
 # make docs      the documentation's site in build/site; warnings are errors
 # make bench     the measurements under benchmarks/results/
+# make evidence  lists the experiments behind the results as jobs; make evidence JOB=landscape-mnist-small runs one
+#                for at most two hours and, when called again, goes on (the data sets: AUTODROPOUT_DATA=...)
 # make clean     removes the virtual environment and everything else that is generated, except runs/
 #
 # PYTHON chooses the interpreter. VENV may name an environment that exists already: what it has, such as
@@ -18,11 +20,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 OUT ?= runs/digits
+JOB ?=
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help search test test-all test-models report-test lint docs bench clean
+.PHONY: help search test test-all test-models report-test lint docs bench evidence clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -57,6 +60,9 @@ docs: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	set -e; for script in $$(grep -l __main__ benchmarks/*.py | grep -v models.py); do echo "$$script"; $(BIN)/python "$$script" $(ARGS); done
+
+evidence: $(VENV)/.installed-dev
+	@$(BIN)/python experiments/jobs.py $(JOB) $(ARGS)
 
 clean:
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache src/*.egg-info

@@ -90,12 +90,15 @@ def run(
 
     Raises:
         DataError: The task's data are missing.
-        UsageError: The repeats come before the rest.
+        UsageError: The repeats come before the rest, or the task has no such part.
     """
     if missing := task.missing():
         raise DataError(missing)
     searched = searches_of(task) if parts is None else parts
     every = {part.name: part for part in (*by_hand_of(task), *searched)}
+    if unknown := [name for name in only or () if name not in (*every, REPEATS)]:
+        there = ", ".join((*every, REPEATS))
+        raise UsageError(f"{task.name} has no part {unknown[0]}; choose from {there}")
     studies = []
     for name in every if only is None else [name for name in every if name in only]:
         studies.append(conducted(task, out, how, every[name]))

@@ -1,11 +1,13 @@
 """Release a landscape: its trials, their data card, and what they say of the space.
 
     python experiments/release.py --name ptb-small
+    python experiments/release.py --name mnist-small
 
 Reads every study below results/NAME/studies, or another directory, whatever part it is. Writes NAME.jsonl,
 which comes with the package, into src/autodropout/benchmark/data; and trials.parquet, README.md (the card),
 surrogate.json, effects.json and effects.md into results/NAME. Some minutes on one core, nearly all for the
-comparison of regressors. The same studies and commit give the same bytes.
+comparison of regressors; nothing is written before all is known. The same studies and commit give the same
+bytes.
 """
 
 import argparse
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from autodropout.benchmark.card import Facts, card
-from autodropout.benchmark.columns import write_parquet
+from autodropout.benchmark.columns import MAP_UNITS, write_parquet
 from autodropout.benchmark.deviation import noise_of
 from autodropout.benchmark.gathering import Gathered, gather
 from autodropout.benchmark.held_out import by_source, ceiling, compare_regressors
@@ -26,6 +28,7 @@ from autodropout.benchmark.landscapes import Benchmark
 from autodropout.benchmark.main_effects import MainEffect, main_effects
 from autodropout.benchmark.regressors import REGRESSORS
 from autodropout.benchmark.strength import Strength, strengths
+from autodropout.conv_space import ConvSpace
 from autodropout.errors import AutoDropoutError
 from autodropout.tasks.registry import task_named
 
@@ -37,6 +40,10 @@ LICENCE: Mapping[str, str] = {
     "ptb-small": "Apache-2.0, as the package. The text of the Penn Treebank is no part of it: these are only "
     "policies and the figures that trainings on it returned.",
     "pydoc-lm": "Apache-2.0, as the package. Python's help texts are no part of it.",
+    "mnist-small": "Apache-2.0, as the package. MNIST's images are no part of it: these are only policies "
+    "and the figures that trainings on them returned.",
+    "cifar10-small": "Apache-2.0, as the package. CIFAR-10's images are no part of it: these are only "
+    "policies and the figures that trainings on them returned.",
 }
 
 READING = (
@@ -44,6 +51,9 @@ READING = (
     "while the site is on. Least squares over all decisions at once, intervals that allow for unequal errors "
     "(HC3); p is of all values of a choice having the same effect, adjusted for the number of choices (Holm)."
 )
+
+SIZES = ("size", "height")
+"""Names of a site's first choice, whose value 0 is off."""
 
 
 def run(
@@ -69,7 +79,7 @@ def run(
     found = compare_regressors(gathered.release, names=regressors)
     release = replace(gathered.release, regressor=found[0].regressor)
     gathered = replace(gathered, release=release)
-    benchmark = Benchmark(release, name)
+    effects, readable = _effects(Benchmark(release, name))
     facts = Facts(
         name=name,
         gathered=gathered,
@@ -97,7 +107,8 @@ def run(
         "noise": asdict(facts.noise),
     }
     _write_json(out / "surrogate.json", plain)
-    _write_effects(benchmark, out)
+    _write_json(out / "effects.json", effects)
+    (out / "effects.md").write_text(readable, encoding="utf8")
     return gathered
 
 
@@ -114,7 +125,7 @@ def effects_table(choices: Sequence[MainEffect]) -> str:
             effect_text = f"{value.effect:+.4f} ({value.low:+.4f} to {value.high:+.4f})"
             if (value.effect, value.low, value.high) == (0.0, 0.0, 0.0):
                 effect_text = "reference"
-            word = "off" if effect.name == "size" and value.value == 0 else value.value
+            word = "off" if effect.name in SIZES and value.value == 0 else value.value
             lines.append(f"{head} {word} | {value.n} | {effect_text} | {value.share:.1%} | {value.top:.1%} |")
             head = "| | | | |"
     return "\n".join(lines) + "\n"
@@ -137,19 +148,20 @@ def strength_table(found: Sequence[Strength], none: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write_effects(benchmark: Benchmark, out: Path) -> None:
+def _effects(benchmark: Benchmark) -> tuple[Mapping[str, Any], str]:
+    """Return what a landscape says of its space, as plain JSON values and as Markdown."""
     found = main_effects(benchmark.trials, benchmark.space)
     chance = strengths(benchmark.trials, benchmark.space, benchmark.none)
     plain = asdict(found) | {"none": benchmark.none, "strength": [asdict(row) for row in chance]}
-    _write_json(out / "effects.json", plain)
+    reading = f"{READING} {MAP_UNITS}" if isinstance(benchmark.space, ConvSpace) else READING
     text = (
         f"# Which values help: {benchmark.name}\n\n"
         f"{found.n} policies by chance, mean reward {found.mean:.4f}. All choices together explain "
-        f"{found.explained:.0%} of the reward's variance, interactions apart. {READING}\n\n"
+        f"{found.explained:.0%} of the reward's variance, interactions apart. {reading}\n\n"
         f"## A random policy\n\n{strength_table(chance, benchmark.none)}\n"
         f"## Choices, those that explain most first\n\n{effects_table(found.choices)}"
     )
-    (out / "effects.md").write_text(text, encoding="utf8")
+    return plain, text
 
 
 def _write_json(path: Path, plain: Mapping[str, Any]) -> None:

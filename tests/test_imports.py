@@ -12,12 +12,12 @@ ROOT = Path(autodropout.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 GROUND = (
-    "errors suggesting durations strict_json atomic geometry pattern policy site tilt"
+    "errors suggesting durations cores strict_json atomic geometry pattern policy site tilt"
     " space conv_space token_space space_json result"
 )
 ROOMS = {
     "ground": GROUND,
-    "tensors": "tracing noise tables tiling planes mask fused attach opening",
+    "tensors": "tracing noise tables tiling planes mask masked fused fused_tokens attach opening",
     "layers": "steered valid_tokens layers baselines augmented attribution adaptive",
     "applying": "families choosing quantised unmatched existing probing matching following handles naming"
     " watching consuming applied applying augmenting adapting monte_carlo",

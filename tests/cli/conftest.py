@@ -1,13 +1,23 @@
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
+from typing import ClassVar, NamedTuple
 
 import pytest
 from torch import nn
 
 from autodropout.conv_space import ConvSpace
+from autodropout.data.images import ImageData
+from autodropout.data.splits import Examples
+from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.tasks import registry
 from autodropout.tasks.base import Baseline, Budget, Prepare
+from autodropout.tasks.images.networks import Wrn
+from autodropout.tasks.images.task import ImageTask
+from stripes import TASK, Stripes
+from stripes import loaded as small
 
 BEST_STRENGTH = 0.2
 
@@ -79,3 +89,54 @@ def toy(monkeypatch, tmp_path) -> Toy:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     return task
+
+
+class Family(NamedTuple):
+    """A proxy, a task with a deeper network on larger images, and a policy as it is on either."""
+
+    proxy: ImageTask
+    whole: ImageTask
+    found: Policy
+    moved: Policy
+
+
+@lru_cache
+def large() -> ImageData:
+    def enlarged(part: Examples) -> Examples:
+        pixels = part.inputs.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        return replace(part, inputs=pixels)
+
+    parts = small().splits
+    splits = replace(
+        parts,
+        train=enlarged(parts.train),
+        validation=enlarged(parts.validation),
+        test=enlarged(parts.test),
+    )
+    return replace(small(), splits=splits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LargeStripes(Stripes):
+    """The same images with twice the side."""
+
+    side: ClassVar[int] = 16
+
+    def load(self, folder: str | None) -> ImageData:
+        return large()
+
+
+@pytest.fixture
+def family(monkeypatch, tmp_path) -> Family:
+    """Both tasks on the command line, and the policy in found.json: all its keys exist in either network."""
+    network = Wrn(depth=16, width=1, multiplier=0.25)  # 2 blocks where the proxy's has 1
+    whole = replace(TASK, name="stripes-large", source=LargeStripes(), network=network)
+    monkeypatch.setattr(registry, "TASKS", MappingProxyType({TASK.name: TASK, whole.name: whole}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    block, bn = ConvPattern(height=2, width=1, stride=3), ConvPattern(height=1, width=1, stride=1)
+    found = Policy({"group2.0.bn2": block, "bn": bn})
+    found.save("found.json")
+    block, bn = ConvPattern(height=4, width=2, stride=6), ConvPattern(height=2, width=2, stride=2)
+    moved = Policy({"group2.0.bn2": block, "group2.1.bn2": block, "bn": bn})
+    return Family(proxy=TASK, whole=whole, found=found, moved=moved)

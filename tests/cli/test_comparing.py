@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -51,17 +52,21 @@ def test_the_papers_figures_stand_beside_ours_as_quoted(capsys, toy, policy, mon
     monkeypatch.setattr("autodropout.cli.account.quoted_elsewhere", lambda task: f"Not {task}.")
     assert compared(policy, "--out", "x", "--baselines", "none") == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "Quoted, not measured here: ImageNet, EfficientNet-B7, top-1 / top-5 accuracy, %" in text
-    assert "AutoDropout 84.7 / 97.1 policy" in text
+    assert "Quoted figures, not measured here: ImageNet, EfficientNet-B7, top-1 / top-5 accuracy, %" in text
+    mean = 100 * read_comparison("x").rows[-1].summary.mean
+    assert f"AutoDropout 84.7 / 97.1 policy {mean:.2f} / —" in text
+    assert re.search(r"Stochastic Depth \(.*\) 84.1 / 96.9 stochastic-depth not run ", text)
     assert "Not toy." in text
     account = json.loads(Path("x/comparison.json").read_text())
-    assert account["quoted"] == json.loads(json.dumps([quotation.to_plain() for quotation in quoted]))
+    ours = [quotation.beside({"none": "", "policy": f"{mean:.2f} / —"}) for quotation in quoted]
+    assert account["quoted"] == json.loads(json.dumps([quotation.to_plain() for quotation in ours]))
     assert [arm["name"] for arm in account["comparison"]["arms"]] == ["none", "policy"]
     markdown = Path("x/comparison.md").read_text()
     assert (
-        "\n## Quoted from the paper\n\n### Quoted, not measured here: ImageNet, EfficientNet-B7" in markdown
+        "\n## Quoted from the paper\n\n### Quoted figures, not measured here: ImageNet, EfficientNet-B7"
+        in markdown
     )
-    assert "| AutoDropout | 84.7 / 97.1 | policy |" in markdown
+    assert f"| AutoDropout | 84.7 / 97.1 | policy | {mean:.2f} / — |" in markdown
     assert "84.7" not in Path("x/comparison.tex").read_text()
 
 
@@ -465,8 +470,42 @@ def test_baselines_on_top_of_the_policy_are_tuned_and_compared_too(capsys, toy, 
     capsys.readouterr()
     line = failed(capsys, 2, "toy", "--policy", policy, *FEW, *more[:2], "--out", "x")
     assert "arms ['none', 'dropout', 'policy', 'policy+blocks'], not ['none', 'dropout', 'policy']" in line
-    line = failed(capsys, 2, "toy", "--policy", policy, *FEW, "--combined", "none", "--out", "y")
-    assert line == "there is no baseline 'none'; choose from dropout, blocks"
+    line = failed(capsys, 2, "toy", "--policy", policy, *FEW, "--combined", "none,blocks", "--out", "y")
+    assert line == (
+        "combined is 'none,blocks', and none asks for nothing on top of the policy; leave out none or the "
+        "others"
+    )
+
+
+@pytest.fixture
+def tabled(monkeypatch):
+    """A table of the paper has blocks on top of the policy."""
+    monkeypatch.setattr("autodropout.comparison.quotations.combined_in", lambda task: ("blocks",))
+
+
+@pytest.mark.parametrize(
+    ("more", "arms"),
+    [
+        ((), ["none", "policy", "policy+blocks 0.25"]),
+        (("--combined", "none"), ["none", "policy"]),
+        (("--combined", "dropout"), ["none", "policy", "policy+dropout 0.2"]),
+    ],
+    ids=" ".join,
+)
+def test_what_a_table_of_the_paper_has_on_top_of_the_policy_is_an_arm_by_default(
+    toy, policy, tabled, more, arms
+):
+    assert compared(policy, "--baselines", "none", *more, "--out", "x") == 0
+    assert [row.name for row in read_comparison("x").rows] == arms
+    command = shlex.split(json.loads(Path("x/comparison.json").read_text())["command"])
+    trained = toy.evaluated
+    assert main(command[1:]) == 0  # goes on with the same arms
+    assert toy.evaluated == trained
+
+
+def test_without_such_a_table_nothing_is_put_on_top_of_the_policy(toy, policy):
+    assert compared(policy, "--baselines", "none", "--out", "x") == 0
+    assert [row.name for row in read_comparison("x").rows] == ["none", "policy"]
 
 
 def test_a_combined_baseline_that_does_not_fit_is_refused_before_anything_runs(

@@ -5,7 +5,7 @@ import pytest
 
 from autodropout.cli import checking, machine, main
 from autodropout.cli.checking import Finding, directory_checks, findings
-from autodropout.cli.machine import available_memory, machine_checks, usable_cores
+from autodropout.cli.machine import available_memory, machine_checks
 
 
 @pytest.fixture
@@ -102,16 +102,6 @@ def test_a_check_that_cannot_be_made_is_a_finding():
 
     [one] = findings({"disk": broken})
     assert (one.name, one.state, one.text) == ("disk", "fail", "the disk is gone")
-
-
-@pytest.mark.parametrize(
-    ("text", "cores"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1), ("nonsense", 8)]
-)
-def test_a_containers_share_of_the_cores(tmp_path, monkeypatch, text, cores):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    (tmp_path / "cpu.max").write_text(text)
-    assert usable_cores(tmp_path) == cores
-    assert usable_cores(tmp_path / "nothing") == 8
 
 
 def test_a_containers_share_of_the_memory(tmp_path):

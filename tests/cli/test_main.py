@@ -185,7 +185,7 @@ def test_tasks_as_a_list(capsys, toy):
     toy.lacking = "fetch it with: fetch toy"
     assert main(["tasks"]) == 0
     first, second, _, hint, *_ = capsys.readouterr().out.splitlines()
-    assert first.split() == ["toy", "0", "s", "a", "training", "data", "not", "there"]
+    assert first.split() == ["toy", "4", "weights", "0", "s", "a", "training", "no", "data"]
     assert second.strip().startswith("counts sites")
     assert hint.startswith("autodropout tasks TASK says more")
     toy.lacking = None
@@ -198,6 +198,7 @@ def test_all_about_a_task(capsys, toy):
     assert main(["tasks", "toy"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "toy counts sites" in text
+    assert "network 4 parameters" in text
     assert "16 decisions, about 10^" in text
     assert "about 0 s a training; a search is 8 trials and 4 to confirm the best, 0 s of one" in text
     assert "nothing: fetch it with: fetch toy" in text
@@ -205,6 +206,35 @@ def test_all_about_a_task(capsys, toy):
     assert json.loads(capsys.readouterr().out)["name"] == "toy"
     assert main(["tasks", "tay"]) == 2
     assert "there is no task 'tay'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (4, "4 weights"),
+        (163_104, "163k weights"),
+        (999_600, "1.0M weights"),
+        (66_347_960, "66.3M weights"),
+        (None, ""),
+    ],
+)
+def test_tasks_say_how_large_the_network_is(number, words):
+    from autodropout.cli.listing import _size
+
+    assert _size(number) == words
+
+
+def test_every_line_of_the_list_but_the_summaries_fits_80_columns(capsys, monkeypatch):
+    from autodropout.cli.listing import _list
+    from autodropout.tasks.registry import TASKS
+
+    monkeypatch.setattr("autodropout.cli.listing._num_parameters", lambda task: 66_347_960)
+    lines = list(_list(list(TASKS.values())))[::2]
+    assert len(lines) == len(TASKS)
+    for line, name in zip(lines, TASKS, strict=True):
+        assert line.plain.startswith(name)
+        assert "66.3M weights" in line.plain
+        assert len(line.plain) <= 80
 
 
 @pytest.mark.parametrize(
@@ -240,9 +270,14 @@ def test_tasks_whose_library_is_not_installed_are_listed(capsys, toy, monkeypatc
         raise MissingError("install it")
 
     monkeypatch.setattr(toy, "space", space)
+    monkeypatch.setattr(toy, "model", space)
     assert main(["tasks", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
-    assert (found["decisions"], found["policies_log10"]) == (None, None)
+    assert (found["parameters"], found["decisions"], found["policies_log10"]) == (None, None, None)
+    assert main(["tasks", "toy"]) == 0
+    assert "parameters" not in capsys.readouterr().out
+    assert main(["tasks"]) == 0
+    assert "weights" not in capsys.readouterr().out
 
 
 def test_tasks_as_json(capsys, toy):
@@ -252,6 +287,7 @@ def test_tasks_as_json(capsys, toy):
     assert found["ready"] is True
     assert found["missing"] is None
     assert found["decisions"] == 16
+    assert found["parameters"] == 4
 
 
 def test_the_number_of_policies_counts_what_differs():

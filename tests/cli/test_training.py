@@ -77,12 +77,25 @@ def test_another_training_in_that_directory_is_refused(stripes, capsys):
     assert main(["train", "stripes", "--out", "x", "--budget", "0.5"]) == 0
     line = failed(capsys, 2, "train", "stripes", "--out", "x", "--seed", "1")
     assert "x holds the checkpoint of another training: task stripes, policy" in line
-    assert "seed 0, budget 0.5; this one is" in line
+    assert "seed 0, budget 0.5, WRN-10-1 of 0.25 the width, 4 steps of 16 images, data " in line
+    assert "; this one is task stripes, policy" in line
 
 
-def test_a_policy_moves_between_tasks(stripes, capsys):
+def test_a_policy_of_the_task_itself_stays_as_it_is(stripes, capsys):
     assert main(["train", "stripes", "--policy", "mine.json", "--found-on", "stripes", "--out", "x"]) == 0
     assert Policy.load(stripes / "x" / "policy.json") == POLICY
+
+
+def test_a_policy_is_matched_and_scaled_for_a_deeper_network_on_larger_images(family, tmp_path):
+    command = ["train", "stripes-large", "--policy", "found.json", "--found-on", "stripes", "--out", "x"]
+    assert main(command) == 0
+    assert Policy.load(tmp_path / "x" / "policy.json") == family.moved
+    found = json.loads((tmp_path / "x" / "result.json").read_text())
+    assert found["policy"] == family.moved.key
+    assert found["result"]["curve"] == list(family.whole.evaluate(family.moved, 0).curve)
+    assert found["command"] == f"autodropout {' '.join(command)}"
+    assert main([*command[:4], "--out", "y"]) == 0
+    assert Policy.load(tmp_path / "y" / "policy.json") == family.found  # nothing is guessed
 
 
 def test_a_policy_for_another_model_is_refused_before_anything_runs(stripes, capsys):

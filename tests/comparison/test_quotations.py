@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pytest
 
-from autodropout.comparison.quotations import quotations, quoted_elsewhere, quoted_text
+from autodropout.comparison.quotations import combined_in, quotations, quoted_elsewhere, quoted_text
 from autodropout.tasks.registry import TASKS as TASKS_HERE
 
 TASKS = (
@@ -33,7 +33,7 @@ def test_each_task_of_the_paper_has_its_columns(task):
     assert found
     assert quoted_elsewhere(task) is None
     for quotation in found:
-        assert quotation.title.startswith("Quoted, not measured here: ")
+        assert quotation.title.startswith("Quoted figures, not measured here: ")
         assert quotation.source in quotation.title
         assert all(FIGURE.fullmatch(row.figure) for row in quotation.rows)
 
@@ -100,16 +100,39 @@ def test_small_siblings_say_where_the_figures_belong():
 def test_the_text_is_a_table_under_its_title():
     (quotation,) = quotations("imagenet-efficientnet-b7")
     assert list(quoted_text([quotation])) == [
-        "### Quoted, not measured here: ImageNet, EfficientNet-B7, top-1 / top-5 accuracy, % (Pham and Le "
-        "(2021), AutoDropout: Learning Dropout Patterns to Regularize Deep Networks, arXiv:2101.01761; "
-        "Table 1: control experiment, all models trained by the authors)",
+        "### Quoted figures, not measured here: ImageNet, EfficientNet-B7, top-1 / top-5 accuracy, % (Pham "
+        "and Le (2021), AutoDropout: Learning Dropout Patterns to Regularize Deep Networks, "
+        "arXiv:2101.01761; Table 1: control experiment, all models trained by the authors)",
         "",
-        "| method | quoted figure | our arm |",
-        "| --- | --- | --- |",
-        "| Stochastic Depth (Huang et al. 2016) | 84.1 / 96.9 | stochastic-depth |",
-        "| AutoDropout | 84.7 / 97.1 | policy |",
+        "| method | quoted figure | our arm | our figure |",
+        "| --- | --- | --- | --- |",
+        "| Stochastic Depth (Huang et al. 2016) | 84.1 / 96.9 | stochastic-depth | not run |",
+        "| AutoDropout | 84.7 / 97.1 | policy | not run |",
         "",
     ]
+
+
+def test_our_figures_stand_in_the_rows_of_their_arms_and_what_was_not_run_is_called_so():
+    table_2 = next(q for q in quotations("cifar10-wrn28-10") if q.place.startswith("Table 2"))
+    beside = table_2.beside({"mixup": "96.90 ± 0.10", "policy": "96.70 ± 0.08"})
+    ours = {cells[0]: cells[3] for cells in beside.cells()[1:]}
+    assert ours["Mixup (2018)"] == "96.90 ± 0.10"
+    assert ours["AutoDropout+RandAugment"] == ours["CutMix (2019)"] == "not run"
+    assert ours["CutMix+FixRes (2019)"] == ""  # nobody here runs it
+    assert [row.figure for row in beside.rows] == [row.figure for row in table_2.rows]
+    assert beside.beside({}) == table_2
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_a_table_has_on_top_of_the_policy_is_a_baseline_of_its_task(task):
+    names = {baseline.name for baseline in TASKS_HERE[task].baselines}
+    assert set(combined_in(task)) <= names
+    in_table_2 = task in ("cifar10-wrn28-10", "imagenet-resnet50")
+    assert combined_in(task) == (("rand-augment",) if in_table_2 else ())
+
+
+def test_a_row_on_top_of_the_policy_is_run_by_default_on_no_task_that_the_paper_has_not():
+    assert {task for task in TASKS_HERE if combined_in(task)} == {"cifar10-wrn28-10", "imagenet-resnet50"}
 
 
 def test_plain_values_survive_json():
@@ -121,4 +144,5 @@ def test_plain_values_survive_json():
         "figure": "84.7 / 97.1",
         "arm": "policy",
         "note": None,
+        "ours": None,
     }

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from noise_on_disk import pixels, refuses, write_strip
 
 from autodropout.data import cifar, cifar_small
 from autodropout.data.cifar import Cifar
@@ -13,7 +14,7 @@ from autodropout.data.cifar_small import CifarSmall
 from autodropout.data.files import VARIABLE
 from autodropout.errors import DataError
 
-Image = pytest.importorskip("PIL.Image", reason="strips are read by Pillow, which comes with torchvision")
+pytest.importorskip("PIL.Image", reason="strips are read by Pillow, which comes with torchvision")
 torchvision = pytest.importorskip("torchvision", reason="CIFAR is read by torchvision")
 FOLDER = Path(os.environ.get(VARIABLE, ""))
 needs_data = pytest.mark.skipif(
@@ -28,10 +29,6 @@ def forgetful():
     cifar_small._part.cache_clear()
 
 
-def pixels(count, seed):
-    return np.random.RandomState(seed).randint(0, 256, (count, 32, 32, 3)).astype(np.uint8)
-
-
 @pytest.fixture
 def whole(tmp_path, monkeypatch):
     """A folder that torchvision finds CIFAR in: 40 images to train, 20 for the test."""
@@ -44,8 +41,18 @@ def whole(tmp_path, monkeypatch):
 
     train_images = train
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", made)
-    (tmp_path / "cifar-10-batches-py").mkdir()
+    downloaded(tmp_path, 10)
     return SimpleNamespace(folder=str(tmp_path), train=train, test=test)
+
+
+def downloaded(folder, classes):
+    """Make files that are as long as torchvision's, and take no place on the disk."""
+    place = folder / ("cifar-10-batches-py" if classes == 10 else "cifar-100-python")
+    place.mkdir()
+    for name, size in cifar._LEAST_SIZES[classes].items():
+        (place / name).touch()
+        os.truncate(place / name, size)
+    return place
 
 
 def test_the_whole_set_is_split_by_class(whole):
@@ -76,77 +83,102 @@ def test_a_missing_set_says_what_to_do_where_it_goes_and_what_else_can_be_run(tm
         Cifar(classes=100).check(str(tmp_path))
 
 
-def test_half_a_download_is_refused(tmp_path):
-    place = tmp_path / "cifar-10-batches-py"
-    place.mkdir()
-    (place / "data_batch_1").write_bytes(b"half")
+def test_another_download_is_refused(tmp_path):
+    downloaded(tmp_path, 10)
+    Cifar().check(str(tmp_path))
     text = f"CIFAR-10 in {tmp_path} is not whole: a file is missing, or its checksum is another one; remove"
     with pytest.raises(DataError, match=re.escape(text)):
         Cifar().load(str(tmp_path))
 
 
+@pytest.mark.parametrize("classes", [10, 100])
+def test_an_empty_folder_and_half_a_download_are_refused(tmp_path, classes):
+    source, remedy = Cifar(classes=classes), f"CIFAR{classes}('{tmp_path}', download=True)"
+    place = downloaded(tmp_path, classes)
+    source.check(str(tmp_path))
+    last = place / ("test_batch" if classes == 10 else "test")
+    os.truncate(last, 30_000_000)
+    name = f"CIFAR-{classes} in {tmp_path} is not whole: {place.name}"
+    wrong = f"{name}/{last.name} has 30,000,000 bytes; expected at least 30,720,000; remove {place} and"
+    for asked in (source, CifarSmall(classes=classes)):
+        refuses(asked, tmp_path, wrong)
+        refuses(asked, tmp_path, remedy)
+    for file in place.iterdir():
+        file.unlink()
+    first = "data_batch_1" if classes == 10 else "train"
+    refuses(source, tmp_path, f"{name}/{first} is missing; remove {place} and download it again with: python")
+
+
 @pytest.fixture
-def small(tmp_path, monkeypatch):
-    """A small file that passes for the real one: 40, 20 and 10 images."""
-    arrays, sums = {}, {}
-    for number, (part, count) in enumerate((("train", 40), ("valid", 20), ("test", 10))):
-        arrays[f"x_{part}"] = pixels(count, number)
-        arrays[f"y_{part}"] = (np.arange(count) % 10).astype(np.uint8)
-    for name, array in arrays.items():
-        sums[name] = hashlib.sha256(array.tobytes()).hexdigest()
-    order = [name for part in ("train", "valid", "test") for name in (f"x_{part}", f"y_{part}")]
-    monkeypatch.setattr(cifar_small, "_SMALL_CHECKSUMS", {name: sums[name] for name in order})
+def compact(tmp_path, monkeypatch):
+    """All of CIFAR-10 in strips and a small file, of whose 60,000 images all but 60 are black."""
+    place = tmp_path / "cifar10"
+    place.mkdir()
+    images, labels = np.zeros((60_000, 32, 32, 3), np.uint8), (np.arange(60_000) % 10).astype(np.uint8)
+    places = {"train": np.arange(0, 20), "valid": np.arange(20, 30), "test": np.arange(50_000, 50_010)}
+    rest = np.arange(100, 120)
+    for number, chosen in enumerate((*places.values(), rest)):
+        images[chosen] = pixels(len(chosen), number)
+    for number, half in enumerate((rest[:10], rest[10:])):
+        write_strip(place / f"rest-{number:03}.webp", images[half])
+    np.savez(place / "index.npz", y=labels, rest=rest)
+    arrays = {f"x_{part}": images[chosen] for part, chosen in places.items()}
+    arrays |= {f"idx_{part}": chosen - 50_000 * (part == "test") for part, chosen in places.items()}
     np.savez(tmp_path / cifar.SMALL_FILE, **arrays)
-    return tmp_path
+    found = {"x_train": images[:50_000], "y_train": labels[:50_000]}
+    found |= {"x_test": images[50_000:], "y_test": labels[50_000:]}
+    sums = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in found.items()}
+    monkeypatch.setattr(cifar, "_CHECKSUMS", sums)
+    monkeypatch.setattr(cifar, "_STRIPS", 2)
+    return SimpleNamespace(folder=tmp_path, images=images, labels=labels)
 
 
-def test_the_small_file(small):
-    data = CifarSmall(num_train=20, num_validation=10, small_side=8).load(str(small))
-    parts = (data.splits.train, data.splits.validation, data.splits.test)
-    assert [tuple(part.inputs.shape) for part in parts] == [(20, 3, 8, 8), (10, 3, 8, 8), (10, 3, 8, 8)]
-    assert all(set(part.labels.tolist()) == set(range(10)) for part in parts)
-    everything = CifarSmall(num_train=40, num_validation=20, small_side=32).load(str(small)).splits
-    assert everything.train.inputs[5].numpy().transpose(1, 2, 0).tobytes() == pixels(40, 0)[5].tobytes()
+def test_the_compact_form_gives_all_images_in_the_original_order(compact):
+    Cifar().check(str(compact.folder))
+    images, labels, test_images, test_labels = cifar.read_cifar(compact.folder, 10)
+    assert np.array_equal(np.concatenate([images, test_images]), compact.images)
+    assert np.array_equal(np.concatenate([labels, test_labels]), compact.labels)
 
 
-def test_a_damaged_small_file(small):
-    file = small / cifar.SMALL_FILE
-    content = file.read_bytes()
-    file.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=re.escape(f"{file} is damaged")):
-        CifarSmall().load(str(small))
-    np.savez(file, x_train=np.zeros(3))
-    with pytest.raises(DataError, match=r"has no array .*; expected x_train, y_train"):
-        CifarSmall().load(str(small))
+def test_a_compact_form_that_is_not_whole_is_refused(compact):
+    place, small = compact.folder / "cifar10", compact.folder / cifar.SMALL_FILE
+    last, index = place / "rest-001.webp", place / "index.npz"
+    whole = last.read_bytes()
+    last.write_bytes(whole[:-100])
+    refuses(Cifar(), compact.folder, f"{last} is no WebP picture, or not copied to the end; copy it again")
+    last.write_bytes(b"")
+    refuses(Cifar(), compact.folder, f"{last} is no WebP picture, or not copied to the end")
+    last.unlink()
+    refuses(Cifar(), compact.folder, f"{place} has 1 files rest-*.webp; expected 2: copy the whole folder")
+    index.write_bytes(index.read_bytes()[:-100])
+    refuses(Cifar(), compact.folder, f"{index} is damaged (")
+    index.unlink()
+    refuses(Cifar(), compact.folder, f"{index} is not there; copy it again with the files that")
+    np.savez(small, x_train=np.zeros(3))
+    refuses(Cifar(), compact.folder, f"{small} has no array 'x_valid'; expected x_train, x_valid")
+    small.unlink()
+    text = f"{small} is not there, and {place} holds only the images that are not in it; copy it there, or"
+    for source in (Cifar(), CifarSmall()):
+        refuses(source, compact.folder, text)
+        refuses(source, compact.folder, f"CIFAR10('{compact.folder}', download=True)")
 
 
-def test_another_file_of_that_name(small, monkeypatch):
-    wrong = dict(cifar_small._SMALL_CHECKSUMS, y_valid="0" * 64)
-    monkeypatch.setattr(cifar_small, "_SMALL_CHECKSUMS", wrong)
+def test_strips_of_another_number_of_images_are_refused(compact):
+    place = compact.folder / "cifar10"
+    write_strip(place / "rest-001.webp", pixels(9, 3))
     with pytest.raises(
-        DataError, match=r"the part y_valid of CIFAR-10 in .* has checksum .*expected 000000000000"
+        DataError,
+        match=re.escape(f"the strips in {place} hold 19 images; expected 20: copy the whole folder"),
     ):
-        CifarSmall(num_train=20, num_validation=10).load(str(small))
+        Cifar().load(str(compact.folder))
 
 
-def test_a_strip_that_is_none(tmp_path):
-    file = tmp_path / "train-00.webp"
-    file.write_bytes(b"no picture")
-    with pytest.raises(DataError, match=re.escape(f"{file} cannot be read as a picture")):
-        cifar_small.read_strips([file])
-    Image.fromarray(np.zeros((40, 32, 3), np.uint8)).save(file, lossless=True)
-    with pytest.raises(DataError, match=r"has 32x40 pixels; expected a strip 32 wide"):
-        cifar_small.read_strips([file])
-
-
-@needs_data
-def test_the_real_part_of_cifar100():
-    data = CifarSmall(classes=100, num_train=6000, num_validation=2000, small_side=32).load(None)
-    splits = data.splits
-    assert data.num_classes == 100
-    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [6000, 2000, 2000]
-    assert splits.train.labels.bincount().tolist() == [60] * 100
-    assert data.mean == pytest.approx((0.507, 0.487, 0.441), abs=0.006)
+def test_other_strips_than_cifars_are_refused(compact):
+    write_strip(compact.folder / "cifar10" / "rest-001.webp", pixels(10, 9))
+    with pytest.raises(
+        DataError, match=r"CIFAR-10's x_train in .* has checksum .*: the files are damaged or"
+    ):
+        Cifar().load(str(compact.folder))
 
 
 @needs_data

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autodropout.data import mnist
-from autodropout.data.mnist import load_mnist
+from autodropout.data.mnist import check_mnist, load_mnist
 from autodropout.data.ptb import VARIABLE
 from autodropout.errors import DataError, UsageError
 
@@ -53,14 +53,54 @@ def test_unpacked_files_and_the_environment(folder, monkeypatch):
     assert len(load_mnist().train) == 3
 
 
+def test_what_torchvision_downloads_is_found(folder):
+    (folder / "MNIST").mkdir(exist_ok=True)
+    (folder / "mnist").rename(folder / "MNIST" / "raw")
+    assert len(load_mnist(str(folder)).train) == 3
+    check_mnist(folder)
+
+
 def test_a_missing_file_says_where_it_comes_from_and_goes(folder):
     file = folder / "mnist" / "t10k-labels-idx1-ubyte.gz"
     file.unlink()
-    text = f"MNIST is not at {file} (No such file or directory); download train-images-idx3-ubyte.gz"
-    with pytest.raises(DataError, match=re.escape(text)) as caught:
+    text = (
+        f'MNIST is not at {file}; download it with: python -c "from torchvision.datasets import MNIST; '
+        f"MNIST('{folder}', download=True)\" (11 MiB), or put train-images-idx3-ubyte.gz, "
+    )
+    for asked in (lambda: load_mnist(str(folder)), lambda: check_mnist(folder)):
+        with pytest.raises(DataError, match=re.escape(text)) as caught:
+            asked()
+        assert VARIABLE in str(caught.value)
+        assert mnist.SOURCE in str(caught.value)
+
+
+def test_files_of_the_right_size_are_not_read_by_a_check(folder, monkeypatch):
+    sizes = {f"{part}-labels-idx1-ubyte": 8 + count for part, count in (("train", 3), ("t10k", 2))}
+    sizes |= {f"{part}-images-idx3-ubyte": 16 + 784 * count for part, count in (("train", 3), ("t10k", 2))}
+    monkeypatch.setattr(mnist, "_SIZES", sizes)
+    plain = folder / "mnist" / "t10k-labels-idx1-ubyte"
+    plain.write_bytes(bytes(10))
+    with monkeypatch.context() as patch:
+        patch.setattr(mnist, "_content", lambda file: pytest.fail(f"{file} was read"))
+        check_mnist(folder)
+    plain.write_bytes(bytes(9))
+    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte is not the MNIST file of that name"):
+        check_mnist(folder)
+    plain.unlink()
+    packed = plain.with_suffix(".gz")
+    for content in (packed.read_bytes()[:-9], b"", b"abc"):
+        packed.write_bytes(content)
+        with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.gz is (damaged|not the MNIST file)"):
+            check_mnist(folder)
+
+
+def test_a_file_that_may_not_be_read_is_named(folder, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"\.gz cannot be read \(Permission denied\); check its permissions"):
         load_mnist(str(folder))
-    assert VARIABLE in str(caught.value)
-    assert mnist.SOURCE in str(caught.value)
 
 
 def test_a_damaged_file_is_named(folder):

@@ -35,7 +35,10 @@ def test_a_lower_resolution(digits):
     )
 
 
-def test_a_missing_set_says_what_else_can_be_run(tmp_path):
+@pytest.mark.parametrize("empty", [None, "mnist", "MNIST/raw"])
+def test_a_missing_set_says_what_else_can_be_run(tmp_path, empty):
+    if empty is not None:
+        (tmp_path / empty).mkdir(parents=True)
     for asked in (Mnist().check, Mnist().load):
         with pytest.raises(
             DataError, match=r"MNIST is not at .*meanwhile the tasks digits and pydoc-lm need no"

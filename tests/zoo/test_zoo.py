@@ -15,6 +15,7 @@ from autodropout.engine.study import Study
 from autodropout.errors import PatternError, UsageError
 from autodropout.models.decoder import Decoder
 from autodropout.models.digits_net import DigitsNet
+from autodropout.tasks.registry import TASKS
 from autodropout.zoo.entries import from_text, to_text
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,37 @@ def test_stochastic_depth_rises_linearly_to_one_half():
     assert rates == pytest.approx([0.5 * block / 16 for block in range(1, 17)])
 
 
+def test_the_papers_finding_on_resnet50_is_what_its_sentence_says():
+    """Noise in the first and the last bottleneck only, of different patterns, turned in the first only."""
+    policy = zoo.load("resnet50-first-and-last")
+    with torch.device("meta"):
+        net = TASKS["imagenet-resnet50"].model()
+    bottlenecks = [name for name, module in net.named_modules() if type(module).__name__ == "Bottleneck"]
+    assert len(bottlenecks) == 16
+    places = {site.rpartition(".")[0]: pattern for site, pattern in policy.sites.items()}
+    assert list(places) == [bottlenecks[0], bottlenecks[-1]]
+    first, last = places.values()
+    assert (first.height, first.width, first.stride) != (last.height, last.width, last.stride)
+    assert first.rotate > 0.0
+    assert last.rotate == 0.0
+
+
+@pytest.mark.parametrize("name", ["imagenet-resnet50", "imagenet-resnet50-half"])
+def test_the_papers_finding_fits_the_tasks_resnet50_whole_and_of_half_the_width(name):
+    net = TASKS[name].model()
+    with ad.apply(net, zoo.load("resnet50-first-and-last")) as applied:
+        net.train()(IMAGES)
+        assert applied.silent_sites() == ()
+        assert list(applied.layers) == ["layer1.0.bn3", "layer4.2.bn3"]
+
+
+def test_dropblock_drops_a_tenth_of_the_maps_of_the_last_two_stages():
+    patterns = ad.zoo.load("dropblock-resnet50").sites
+    assert patterns["layer3.*.bn3"].drop_rate(14, 14) == pytest.approx(0.1)
+    assert patterns["layer4.*.bn3"].drop_rate(7, 7) == pytest.approx(0.1)
+    assert {(p.height, p.width, p.repeat) for p in patterns.values()} == {(7, 7, 1)}
+
+
 def test_found_policies_say_how_they_did():
     found = [zoo.card(name) for name in zoo.names() if zoo.card(name).kind == "found"]
     assert [card.name for card in found] == ["digits", "ptb-small"]
@@ -58,6 +90,12 @@ def test_found_policies_say_how_they_did():
         assert card.evidence.low > 0 if card.evidence.higher_is_better else card.evidence.high < 0
         assert card.evidence.arms[-1].name in ("policy", "reinforce-1")
         assert card.evidence.against in {arm.name for arm in card.evidence.arms}
+        *others, own = card.evidence.arms
+        assert (own.behind, own.p) == (None, None)
+        (best,) = [arm for arm in others if arm.name == card.evidence.against]
+        assert best.behind == (card.evidence.difference, card.evidence.low, card.evidence.high)
+        assert all(arm.behind[0] == pytest.approx(own.mean - arm.mean) for arm in others)
+        assert all((arm.p < 0.05) == (arm.behind[1] * arm.behind[2] > 0) for arm in others)
 
 
 def test_the_files_are_what_the_command_writes(tmp_path):

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autodropout.benchmark.columns import COLUMNS
+from autodropout.benchmark.columns import COLUMNS, MAP_UNITS
 from autodropout.benchmark.deviation import Deviation, Noise, without_dropout
 from autodropout.benchmark.gathering import Gathered
 from autodropout.benchmark.held_out import Correlation, HeldOut
 from autodropout.benchmark.released import Released
+from autodropout.conv_space import ConvSpace
 from autodropout.significance import summarise
 
 
@@ -60,6 +61,7 @@ def card(facts: Facts) -> str:
         _surrogate(facts),
         "## Columns",
         _table(("column", "meaning"), [(f"`{name}`", meaning) for name, meaning in COLUMNS.items()]),
+        MAP_UNITS if any(isinstance(space, ConvSpace) for space in release.spaces.values()) else "",
         "## Space",
         "\n\n".join(f"`{key}`:\n\n{_fenced(space.to_json())}" for key, space in release.spaces.items()),
         "## How it was made",
@@ -165,17 +167,20 @@ def _surrogate(facts: Facts) -> str:
         "within the best third",
         "root mean squared error",
     )
-    sources = [(source, str(found.n), _rho(found)) for source, found in facts.sources.items()]
     words = [
         f"Rewards of policies that were held out with all their repeats, in {facts.regressors[0].folds} "
         "parts; "
         f"Spearman's correlation with 95% bootstrap interval. `{facts.regressors[0].regressor}` is the one "
         "that the package fits, because its correlation is highest.",
         _table(heading, rows),
-        "The same regressor on the policies of one searcher, having seen none of that searcher's: nearer to "
-        "what a new search asks of it.",
-        _table(("held out", "policies", "rank correlation"), sources),
     ]
+    if facts.sources:
+        sources = [(source, str(found.n), _rho(found)) for source, found in facts.sources.items()]
+        words += [
+            "The same regressor on the policies of one searcher, having seen none of that searcher's: nearer "
+            "to what a new search asks of it.",
+            _table(("held out", "policies", "rank correlation"), sources),
+        ]
     if facts.ceiling is not None:
         words.append(
             f"One seed's rewards rank {facts.ceiling.n} repeated policies by another seed's with correlation "

@@ -30,6 +30,13 @@ COLUMNS: Mapping[str, str] = {
 }
 """What each column means."""
 
+MAP_UNITS = (
+    "Over feature maps a size is in pixels of the site's map, a stride in multiples of the tile's side, a "
+    "rotation in degrees. Strides that round to the same number of pixels are one policy and stand as the "
+    "first of them."
+)
+"""What the values of a ``ConvSpace`` are measured in."""
+
 
 def columns(release: Release) -> dict[str, Sequence[Cell]]:
     """Return the trials as columns, in the release's order."""

@@ -7,10 +7,11 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from autodropout.benchmark.canonical import pattern_of
 from autodropout.conv_space import ConvSpace
 from autodropout.errors import SpaceError
-from autodropout.pattern import ConvPattern, TokenPattern
-from autodropout.policy import SCHEDULES
+from autodropout.pattern import ConvPattern, Pattern, TokenPattern
+from autodropout.policy import SCHEDULES, Policy
 from autodropout.space import PAD, Space, Value
 
 Floats = NDArray[np.float64]
@@ -21,7 +22,8 @@ class Features:
 
     A site that is off has zeros. One that is on has: a one; its exact drop rate, its logarithm, and the
     rate where channels or time steps share their draws; every choice that is a number, as its logarithm
-    where it is positive; and for every choice with more than two values an indicator of each.
+    where it is positive; and for every choice with more than two values an indicator of each. Equal
+    policies have equal rows, whatever tokens describe them.
 
     Args:
         spaces: The spaces of the landscape.
@@ -31,14 +33,14 @@ class Features:
     """
 
     def __init__(self, spaces: Iterable[Space]) -> None:
-        spaces = tuple(spaces)
-        self._values = _values(spaces)
+        self._spaces = tuple(spaces)
+        self._values = _values(self._spaces)
         self._widths = {site: _width(choices) for site, choices in self._values.items()}
         starts = list(accumulate([0, *self._widths.values()]))
         self._starts = dict(zip(self._widths, starts, strict=False))
         self.number = starts[-1] + len(SCHEDULES)
         """Columns."""
-        self._schedules = any(space.searches_schedule for space in spaces)
+        self._schedules = any(space.searches_schedule for space in self._spaces)
         self._rows: dict[tuple[str, str, tuple[int, ...]], Floats] = {}
         self._checked: set[str] = set()
 
@@ -97,9 +99,9 @@ class Features:
         return self._rows[key]
 
     def _computed(self, space: Space, site: str, tokens: tuple[int, ...]) -> Floats:
-        rate = drop_rate(space, site, tokens)
-        group = space.site_choices[site]
-        chosen = {choice.name: choice.values[token] for choice, token in zip(group, tokens, strict=True)}
+        pattern = pattern_of(space, site, tokens)
+        rate = _rate(space, site, pattern)
+        chosen = self._chosen(space, site, pattern)
         row = [
             1.0,
             rate,
@@ -113,6 +115,20 @@ class Features:
             if len(values) > 2:
                 row += [float(value == other) for other in values]
         return np.array(row)
+
+    def _chosen(self, space: Space, site: str, pattern: Pattern) -> dict[str, Value]:
+        """Return the pattern's value of every choice, in the words of the landscape if it has the pattern."""
+        for home in self._spaces:
+            try:
+                return _named(home, site, pattern)
+            except SpaceError:
+                continue
+        return _named(space, site, pattern)
+
+
+def _named(space: Space, site: str, pattern: Pattern) -> dict[str, Value]:
+    decided = zip(space.choices, space.encode(Policy({site: pattern})), strict=True)
+    return {choice.name: choice.values[token] for choice, token in decided if choice.site == site}
 
 
 def _check_length(policy: Sequence[int], space: Space) -> None:
@@ -153,10 +169,10 @@ def _size(value: Value, values: Sequence[Value]) -> float:
 
 def drop_rate(space: Space, site: str, tokens: tuple[int, ...]) -> float:
     """Return the exact drop rate of the site, the others being off."""
-    alone: list[int] = []
-    for key, group in space.site_choices.items():
-        alone += tokens if key == site else [PAD] * len(group)
-    pattern = space.decode(alone + [PAD] * (len(space) - len(alone))).sites[site]
+    return _rate(space, site, pattern_of(space, site, tokens))
+
+
+def _rate(space: Space, site: str, pattern: Pattern) -> float:
     match space, pattern:
         case ConvSpace(sites=sizes), ConvPattern():
             return pattern.drop_rate(*sizes[site])

@@ -27,8 +27,8 @@ class ValueEffect:
     Attributes:
         value: The value.
         n: Trials that had it.
-        effect: For a size: mean reward with this size at the site less that with the site off. For any
-            other choice: less the mean over the choice's values while the site is on.
+        effect: For a site's first choice, its size: mean reward with this size less that with the site off.
+            For any other choice: less the mean over the choice's values while the site is on.
         low: Lower end of the effect's 95% interval.
         high: Upper end.
         share: Share of the trials that had it.
@@ -72,7 +72,7 @@ class MainEffects:
         n: Trials.
         mean: Their mean reward.
         explained: Share of the reward's variance that all choices explain together, corrected likewise.
-        choices: That which explains most first.
+        choices: That which explains most first. One that has a single value decides nothing and is left out.
     """
 
     n: int
@@ -132,6 +132,7 @@ def main_effects(trials: Sequence[Released], space: Space) -> MainEffects:
         for place, (choice, columns, (explained, _), p) in enumerate(
             zip(space.choices, places, tests, adjusted, strict=True)
         )
+        if len(choice.values) > 1
     ]
     together = fit.test([column for columns in places for column in columns])[0]
     return MainEffects(
@@ -178,8 +179,8 @@ class _Fit:
 
 def _design(trials: Sequence[Released], space: Space) -> tuple[Floats, list[list[int]]]:
     """Return the columns of the regression and which of them are each choice's."""
-    tokens = np.array([trial.tokens for trial in trials]).reshape(len(trials), len(space))
-    live = np.array([space.live(trial.tokens) for trial in trials]).reshape(tokens.shape)
+    tokens = np.array([trial.tokens for trial in trials], dtype=np.int64).reshape(len(trials), len(space))
+    live = np.array([space.live(trial.tokens) for trial in trials], dtype=bool).reshape(tokens.shape)
     columns: list[Floats] = [np.ones(len(trials))]
     if len({trial.source for trial in trials}) > 1:
         columns.append(np.array([float(trial.source == RANDOM_SOURCES[0]) for trial in trials]))

@@ -8,6 +8,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
+from autodropout.benchmark.canonical import Canonical
 from autodropout.benchmark.landscapes import Benchmark
 from autodropout.benchmark.plan import Job, Plan
 from autodropout.benchmark.released import read_release
@@ -108,6 +109,7 @@ def _simulated(benchmark: Benchmark, space: Space, job: Job) -> Simulated:
         benchmark.noise,
         job.setup,
         job.repetitions,
+        Canonical(space),
     )
 
 

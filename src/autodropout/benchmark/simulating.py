@@ -69,6 +69,7 @@ def simulate(
     noise: Noise,
     setup: Setup,
     repetitions: Sequence[int],
+    same: Callable[[Tokens], Tokens] = tuple,
 ) -> Simulated:
     """Run searches side by side, so that the surrogate is asked about all of them at once.
 
@@ -81,6 +82,7 @@ def simulate(
         noise: Deviation of a reward from seed to seed.
         setup: How.
         repetitions: Numbers of the repetitions, which their seeds follow from.
+        same: Returns the tokens that stand for all that describe the same policy, as ``Canonical`` does.
     """
     rngs = [np.random.default_rng(derived_seed(setup.seed, "noise", number)) for number in repetitions]
     luck = np.array([rng.standard_normal(setup.trials) for rng in rngs])
@@ -90,12 +92,13 @@ def simulate(
     proposed, rewards = np.zeros_like(luck), np.zeros_like(luck)
     for trial in range(setup.trials):
         proposed[:, trial] = predict(asked)
+        policies = [same(asking) for asking in asked]
         if setup.common_seed:
-            _repeat_luck(luck, trial, asked, tokens)
+            _repeat_luck(luck, trial, policies, tokens)
         deviation = noise.at(proposed[:, trial], same_seed=setup.common_seed)
         rewards[:, trial] = proposed[:, trial] + deviation * luck[:, trial]
         for row, search in enumerate(searches):
-            tokens[row].append(asked[row])
+            tokens[row].append(policies[row])
             asked[row] = search.send(float(rewards[row, trial]))
     ends = [
         _ends(tokens[row], proposed[row], rewards[row], noise, setup, number)

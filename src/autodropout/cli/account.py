@@ -1,14 +1,15 @@
 """What a comparison leaves behind: a terminal's table, and JSON, Markdown and LaTeX files."""
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from autodropout.atomic import write_text
+from autodropout.cli.quoting import beside_ours
 from autodropout.comparison import Comparison
 from autodropout.comparison.quotations import Quotation, quotations, quoted_elsewhere, quoted_text
 from autodropout.comparison.tuning import Tuned
@@ -58,6 +59,7 @@ class Account:
         tuned: The baselines that have a strength.
         random: The arm of equal budget, if there is one.
         comparison: What was found; its arms ``"policy"`` and ``"random"`` are those above.
+        top5: Mean share of test images whose class is among the five likeliest, by arm, where it is known.
     """
 
     task: str
@@ -67,6 +69,7 @@ class Account:
     tuned: tuple[Tuned, ...]
     random: RandomSearch | None
     comparison: Comparison
+    top5: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def against_random(self) -> str | None:
@@ -91,8 +94,8 @@ class Account:
 
     @property
     def quoted(self) -> tuple[Quotation, ...]:
-        """The paper's figures on this task."""
-        return quotations(self.task)
+        """The paper's figures on this task, ours beside them."""
+        return beside_ours(quotations(self.task), self.comparison, self.top5)
 
     @property
     def quoted_elsewhere(self) -> str | None:

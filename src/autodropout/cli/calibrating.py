@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from autodropout.cli.command import Command, devices_named, numbers
-from autodropout.cli.machine import usable_cores
 from autodropout.cli.terminal import command, console
+from autodropout.cores import usable_cores
 from autodropout.errors import DataError, StudyError, UsageError
 
 if TYPE_CHECKING:

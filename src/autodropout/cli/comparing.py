@@ -9,6 +9,7 @@ import tyro
 
 from autodropout.cli.command import Command, devices_named, loaded_policy
 from autodropout.cli.directory import check_place, claimed
+from autodropout.cli.moving import FoundOn, moved
 from autodropout.errors import UsageError
 from autodropout.policy import Policy
 from autodropout.suggesting import suggested
@@ -29,19 +30,25 @@ class Compare(Command):
     pairs. The table and what may be concluded from it are printed and saved as comparison.json, .md and
     .tex. Ctrl-C stops cleanly at any moment; the same command with the same directory goes on.
 
+    The policy may come from another task of the same family, named by --found-on, and is then scaled for the
+    images and matched block by block, as train does. Without it the policy is taken as it stands.
+
     For example:
       autodropout compare digits --policy runs/digits/best.json
       autodropout compare digits --policy mine.json --baselines none,dropout --seeds 20
       autodropout compare digits --policy runs/digits/best.json --random-trials 48
       autodropout compare digits --policy runs/digits/best.json --combined adaptive-dropout
+      autodropout compare imagenet-efficientnet-b7 --policy b0.json --found-on imagenet-efficientnet-b0
 
     Attributes:
         task: Name of the task; autodropout tasks lists them.
         policy: The policy's JSON file.
+        found_on: Task that the policy was found on, where it is another.
         data: Folder of data sets, for a task that reads files; tasks says which.
         baselines: What to compare it with: none, or the task's own, such as dropout.
         combined: Baselines that are also put on top of the policy, such as augmented-dropout, which acts on
-            what a layer reads, or adaptive-dropout: each is tuned there and is an arm policy+NAME.
+            what a layer reads, or adaptive-dropout: each is tuned there and is an arm policy+NAME. The word
+            none asks for no such arm, where the paper's tables have one.
         tune_trials: Trials that tune each baseline, spread over its strengths on two seeds or more.
         random_trials: Also search this many random policies, confirm the best, and compare what is found:
             as many as the policy's search had make it an arm of equal budget.
@@ -57,6 +64,7 @@ class Compare(Command):
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")]
     policy: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    found_on: FoundOn = None
     data: Annotated[
         Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: $AUTODROPOUT_DATA, or data)")
     ] = None
@@ -64,7 +72,10 @@ class Compare(Command):
         str | None, tyro.conf.arg(metavar="NAME,NAME", help_behavior_hint="(default: all of them)")
     ] = None
     combined: Annotated[
-        str | None, tyro.conf.arg(metavar="NAME,NAME", help_behavior_hint="(default: none)")
+        str | None,
+        tyro.conf.arg(
+            metavar="NAME,NAME", help_behavior_hint="(default: what the paper's tables have, or none)"
+        ),
     ] = None
     tune_trials: int = 16
     random_trials: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: no such arm)")] = None
@@ -75,7 +86,8 @@ class Compare(Command):
     out: Annotated[
         Path | None,
         tyro.conf.arg(
-            metavar="DIR", help_behavior_hint="(default: compare, in the policy's search; else a new one)"
+            metavar="DIR",
+            help_behavior_hint="(default: compare, in the policy's search on this task; else a new one)",
         ),
     ] = None
     seed: int = 0
@@ -89,6 +101,7 @@ class Compare(Command):
         from autodropout.tasks.registry import task_named
 
         task = task_named(self.task, self.data)
+        policy = moved(policy, self.found_on, task)
         with self._directory(policy) as out:
             hold(self._contest(task, policy, out), json=self.json)
 
@@ -100,7 +113,7 @@ class Compare(Command):
             task=task,
             policy=policy,
             baselines=known if self.baselines is None else _names(self.baselines, known),
-            combined=() if self.combined is None else _names(self.combined, known[1:]),
+            combined=_on_policy(self.combined, task.name, known),
             tune_trials=self.tune_trials,
             random_trials=self.random_trials,
             seeds=self.seeds,
@@ -119,7 +132,8 @@ class Compare(Command):
         if self.out is not None:
             check_place(self.out)
             return nullcontext(self.out)
-        if (self.policy.parent / LEDGER_FILE).is_file():
+        # A search of another task keeps the comparison of its own.
+        if self.found_on in (None, self.task) and (self.policy.parent / LEDGER_FILE).is_file():
             return nullcontext(_beside(self.policy.parent, policy))
         return claimed(f"{self.task}-compare")
 
@@ -145,6 +159,22 @@ def _beside(search: Path, policy: Policy) -> Path:
         return search / f"{COMPARISON}-{policy.key}"
     same = there is None or there.arms.get(POLICY) == policy
     return out if same else search / f"{COMPARISON}-{policy.key}"
+
+
+def _on_policy(asked: str | None, task: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the baselines that are also put on top of the policy."""
+    from autodropout.cli.contest import NONE
+    from autodropout.comparison.quotations import combined_in
+
+    if asked is None:
+        return combined_in(task)
+    names = _names(asked, known)
+    if NONE in names and len(names) > 1:
+        raise UsageError(
+            f"combined is {asked!r}, and {NONE} asks for nothing on top of the policy; leave out {NONE} or "
+            "the others"
+        )
+    return () if names == (NONE,) else names
 
 
 def _names(asked: str, known: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from autodropout.applying import match
 from autodropout.cli.account import POLICY, RANDOM, Account, RandomSearch, quoted_tables, save, tables
 from autodropout.cli.combining import contenders, name_on_policy
+from autodropout.cli.quoting import top5_of
 from autodropout.cli.terminal import NAME, command, console
 from autodropout.cli.watching import Watch
 from autodropout.comparison import Comparison, compare
@@ -208,6 +209,7 @@ def _account(contest: Contest, terminal: Console) -> Account:
     arms[POLICY] = contest.policy
     for name in map(name_on_policy, contest.combined):
         arms |= _arm(task, known[name], tuned[name])
+    comparison = _compared(contest, arms, against, terminal)
     return Account(
         task=task.name,
         summary=task.summary,
@@ -215,7 +217,8 @@ def _account(contest: Contest, terminal: Console) -> Account:
         policy=contest.policy,
         tuned=tuple(tuned.values()),
         random=random,
-        comparison=_compared(contest, arms, against, terminal),
+        comparison=comparison,
+        top5=top5_of(contest.out),
     )
 
 

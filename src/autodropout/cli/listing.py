@@ -27,7 +27,7 @@ _A_DAY = 86_400.0
 
 @dataclass(frozen=True, kw_only=True)
 class Tasks(Command):
-    """What can be searched, how long a training takes, and whether its data are there.
+    """What can be searched, how large it is, how long a training takes, and whether its data are there.
 
     For example:
       autodropout tasks
@@ -73,6 +73,7 @@ def _facts(task: "Task") -> dict[str, object]:
     return {
         "name": task.name,
         "summary": task.summary,
+        "parameters": _num_parameters(task),
         "decisions": None if space is None else len(space),
         "policies_log10": None if space is None else round(math.log10(_num_policies(space)), 1),
         "seconds_per_trial": task.seconds,
@@ -82,6 +83,17 @@ def _facts(task: "Task") -> dict[str, object]:
         "ready": missing is None,
         "missing": missing,
     }
+
+
+def _num_parameters(task: "Task") -> int | None:
+    """Count the parameters of a task's network; None where its library is not installed."""
+    import torch
+
+    try:
+        with torch.device("meta"):  # no number is drawn
+            return sum(parameter.numel() for parameter in task.model().parameters())
+    except MissingError:
+        return None
 
 
 def _space(task: "Task") -> "Space | None":
@@ -105,11 +117,22 @@ def _num_policies(space: "Space") -> int:
 def _list(tasks: "Sequence[Task]") -> Iterator[RenderableType]:
     width = max(len(task.name) for task in tasks)
     for task in tasks:
-        ready = "data ready" if task.missing() is None else "data not there"
-        yield Text.assemble(
-            (f"{task.name:{width}}", "bold"), f"  {in_words(task.seconds):>10} a training  {ready}"
-        )
+        ready = "data ready" if task.missing() is None else "no data"
+        size, time = _size(_num_parameters(task)), in_words(task.seconds)
+        yield Text.assemble((f"{task.name:{width}}", "bold"), f"  {size:>13}  {time:>10} a training  {ready}")
         yield Padding(Text(task.summary), (0, 0, 0, 4))
+
+
+def _size(num_parameters: int | None) -> str:
+    """Say how large a network is in 13 characters, of hundreds of millions in 14."""
+    match num_parameters:
+        case None:
+            return ""
+        case int() if num_parameters >= 999_500:
+            return f"{num_parameters / 1e6:.1f}M weights"
+        case int() if num_parameters >= 1_000:
+            return f"{num_parameters / 1e3:.0f}k weights"
+    return f"{num_parameters} weights"
 
 
 def _whole(fact: Mapping[str, Any]) -> Table:
@@ -122,6 +145,8 @@ def _whole(fact: Mapping[str, Any]) -> Table:
 
 def _rows(fact: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield fact["name"], fact["summary"]
+    if fact["parameters"] is not None:
+        yield "network", f"{fact['parameters']:,} parameters"
     if fact["decisions"] is not None:
         yield "size", f"{fact['decisions']} decisions, about 10^{fact['policies_log10']:.0f} policies"
     trials, confirmations = fact["default_trials"], fact["default_confirmations"]

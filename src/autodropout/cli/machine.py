@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autodropout.cli.checking import Check, Finding, State
+from autodropout.cores import usable_cores
 from autodropout.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,16 +37,6 @@ def machine_checks(address: str | None) -> dict[str, Check]:
         "workers": _workers,
         "Ray": lambda: _ray(address),
     }
-
-
-def usable_cores(cgroup: Path = _CGROUP) -> int:
-    """Return the cores that this process may use: its affinity and its container's share."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = (cgroup / "cpu.max").read_text(encoding="utf8").split()
-        return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cores
 
 
 def available_memory(cgroup: Path = _CGROUP, meminfo: Path = _MEMINFO) -> int | None:

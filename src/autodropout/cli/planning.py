@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from autodropout.cli.checking import existing_parent
 from autodropout.cli.conducting import foreseen
-from autodropout.cli.machine import usable_cores
+from autodropout.cores import usable_cores
 from autodropout.durations import in_words
 from autodropout.engine.halving import Halving
 from autodropout.engine.learning import spare

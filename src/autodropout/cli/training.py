@@ -14,8 +14,9 @@ import tyro
 
 from autodropout.cli.command import Command, loaded_policy
 from autodropout.cli.directory import check_place, claimed
+from autodropout.cli.moving import FoundOn, moved
 from autodropout.cli.terminal import NAME, command, console
-from autodropout.errors import DataError, UsageError
+from autodropout.errors import DataError
 from autodropout.policy import Policy
 
 if TYPE_CHECKING:
@@ -56,9 +57,7 @@ class Train(Command):
     policy: Annotated[
         Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: no dropout)")
     ] = None
-    found_on: Annotated[
-        str | None, tyro.conf.arg(metavar="TASK", help_behavior_hint="(default: this task)")
-    ] = None
+    found_on: FoundOn = None
     data: Annotated[
         Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: $AUTODROPOUT_DATA, or data)")
     ] = None
@@ -78,8 +77,7 @@ class Train(Command):
         task = task_named(self.task, self.data)
         if missing := task.missing():
             raise DataError(missing)
-        if self.found_on is not None:
-            policy = _moved(policy, task_named(self.found_on), task)
+        policy = moved(policy, self.found_on, task)
         with self._directory() as out:
             self._train(task, policy, out)
 
@@ -172,17 +170,6 @@ class _Printer(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._terminal.print(record.getMessage())
-
-
-def _moved(policy: Policy, source: "Task", target: "Task") -> Policy:
-    from autodropout.tasks.images.task import ImageTask
-    from autodropout.tasks.images.transfer import transferred_to
-
-    if not isinstance(source, ImageTask) or not isinstance(target, ImageTask):
-        raise UsageError(
-            f"a policy cannot be moved from {source.name} to {target.name}; --found-on is for image tasks"
-        )
-    return transferred_to(policy, source, target)
 
 
 def _strict(value: object) -> object:

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Self
 
 _FILE = "quotations.json"
-_HEAD = ("method", "quoted figure", "our arm", "note")
+_HEAD = ("method", "quoted figure", "our arm", "our figure", "note")
+_NOT_RUN = "not run"
+_ON_POLICY = "policy+"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +22,19 @@ class QuotedRow:
         figure: As the source prints it.
         arm: First word of our arm of the same method; None if nobody here runs it.
         note: What the source says about this figure alone.
+        ours: What that arm has here, in the unit of the source; None if it was not run.
     """
 
     method: str
     figure: str
     arm: str | None
     note: str | None
+    ours: str | None = None
+
+    def cells(self) -> list[str]:
+        """Return what stands under each heading; an arm that was not run is said to be so."""
+        ours = "" if self.arm is None else self.ours or _NOT_RUN
+        return [self.method, self.figure, self.arm or "", ours, self.note or ""]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +58,24 @@ class Quotation:
     @property
     def title(self) -> str:
         """One line that says what the figures are and that they are not ours."""
-        return f"Quoted, not measured here: {self.setting}, {self.metric} ({self.source}; {self.place})"
+        return (
+            f"Quoted figures, not measured here: {self.setting}, {self.metric} ({self.source}; {self.place})"
+        )
 
     def cells(self) -> list[list[str]]:
         """Return headings and then each row's cells; columns in which nothing stands are left out."""
-        table = [[row.method, row.figure, row.arm or "", row.note or ""] for row in self.rows]
+        table = [row.cells() for row in self.rows]
         used = [place for place in range(len(_HEAD)) if any(cells[place] for cells in table)]
         return [[cells[place] for place in used] for cells in (list(_HEAD), *table)]
+
+    def beside(self, ours: Mapping[str, str]) -> Self:
+        """Return it with our figures in its rows.
+
+        Args:
+            ours: By the first word of their arm, of the arms that were run; in the unit of ``metric``.
+        """
+        rows = (replace(row, ours=None if row.arm is None else ours.get(row.arm)) for row in self.rows)
+        return replace(self, rows=tuple(rows))
 
     def to_plain(self) -> dict[str, object]:
         """Return everything as plain JSON values."""
@@ -75,6 +95,21 @@ def quotations(task: str) -> tuple[Quotation, ...]:
         '84.7 / 97.1'
     """
     return tuple(_read(column) for column in _columns() if task in column["tasks"])
+
+
+def combined_in(task: str) -> tuple[str, ...]:
+    """Return the methods that the paper's tables have on top of the policy on a task, by our names for them.
+
+    Args:
+        task: Its name on the command line.
+
+    Example:
+        >>> combined_in("cifar10-wrn28-10"), combined_in("cifar10-small")
+        (('rand-augment',), ())
+    """
+    arms = [row.arm for quotation in quotations(task) for row in quotation.rows if row.arm is not None]
+    names = (arm.removeprefix(_ON_POLICY) for arm in arms if arm.startswith(_ON_POLICY))
+    return tuple(dict.fromkeys(names))
 
 
 def quoted_elsewhere(task: str) -> str | None:

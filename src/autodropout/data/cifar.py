@@ -13,7 +13,7 @@ from autodropout.data.drawing import SPLIT_SEED, held_out
 from autodropout.data.files import VARIABLE, data_folder
 from autodropout.data.images import ImageData, Pixels, chosen, examples, image_data
 from autodropout.data.source import ELSEWHERE
-from autodropout.data.strips import check_bytes, read_arrays, read_strips
+from autodropout.data.strips import check_arrays, check_bytes, read_arrays, read_strips, strip_files
 from autodropout.errors import DataError, MissingError
 
 Arrays = tuple[Pixels, NDArray[np.generic], Pixels, NDArray[np.generic]]
@@ -24,6 +24,16 @@ SOURCE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 SMALL_FILE = "cifar10-small.npz"
 """17,000 images of CIFAR-10 with their places in the original order."""
+
+_BATCH = 10_000 * 3 * SIDE**2  # bytes of 10,000 images, which are not compressed
+_LEAST_SIZES = {  # bytes of the files that torchvision unpacks
+    10: {**{f"data_batch_{n}": _BATCH for n in range(1, 6)}, "test_batch": _BATCH, "batches.meta": 1},
+    100: {"train": 5 * _BATCH, "test": _BATCH, "meta": 1},
+}
+_COMPACT = "cifar10"
+_STRIPS = 86
+_INDEX_ARRAYS = ("y", "rest")
+_SMALL_ARRAYS = tuple(f"{kind}_{part}" for kind in ("x", "idx") for part in ("train", "valid", "test"))
 
 _CHECKSUMS = {  # of the arrays' bytes; the compact form holds 98 images of CIFAR-10 as decoded JPEGs
     "x_train": "c7c6557433f8d7c52900e0fc5549bd21bf6f33fefee1f478f5adbc5499bb11c7",
@@ -66,7 +76,7 @@ class Cifar:
         return f"CIFAR-{self.classes}, 163 MiB as torchvision downloads it: {folder}/ below {VARIABLE}"
 
     def check(self, folder: str | None) -> None:
-        """Raise a DataError where the files are not there; what is in them is not read."""
+        """Raise a DataError where a file is missing or too short; what is in them is not read."""
         check_cifar(data_folder(folder).absolute(), self.classes)
 
     def load(self, folder: str | None) -> ImageData:
@@ -97,23 +107,57 @@ def read_cifar(folder: Path, classes: Literal[10, 100]) -> Arrays:
 
 
 def check_cifar(folder: Path, classes: Literal[10, 100]) -> None:
-    """Refuse a folder without CIFAR-10 or CIFAR-100; what is in the files is not read.
+    """Refuse a folder without all files of CIFAR-10 or CIFAR-100; names and sizes are looked at.
 
     Args:
         folder: Folder of data sets.
         classes: Which of the two.
 
     Raises:
-        DataError: It has neither of the two forms.
+        DataError: It has neither of the two forms, or not all of it.
     """
-    place, name = _original(folder, classes), f"CIFAR{classes}"
-    if place.is_dir() or (classes == 10 and (folder / "cifar10").is_dir()):
-        return
-    raise DataError(
-        f'CIFAR-{classes} is not at {place}; download it with: python -c "from torchvision.datasets import '
-        f"{name}; {name}('{folder}', download=True)\" (163 MiB, {SOURCE}), or name the folder that holds "
-        f"{place.name}/ by --data or by the environment variable {VARIABLE}; {ELSEWHERE}"
-    )
+    place = _original(folder, classes)
+    if place.is_dir():
+        _check_original(folder, classes)
+    elif classes == 10 and (folder / _COMPACT).is_dir():
+        _check_compact(folder)
+    else:
+        raise DataError(
+            f"CIFAR-{classes} is not at {place}; download it with: {_downloading(folder, classes)}, or name "
+            f"the folder that holds {place.name}/ by --data or by the environment variable {VARIABLE}; "
+            f"{ELSEWHERE}"
+        )
+
+
+def _check_original(folder: Path, classes: Literal[10, 100]) -> None:
+    place = _original(folder, classes)
+    for name, least in _LEAST_SIZES[classes].items():
+        file = place / name
+        size = file.stat().st_size if file.is_file() else None
+        if size is None or size < least:
+            wrong = "is missing" if size is None else f"has {size:,} bytes; expected at least {least:,}"
+            raise DataError(
+                f"CIFAR-{classes} in {folder} is not whole: {place.name}/{name} {wrong}; remove {place} and "
+                f"download it again with: {_downloading(folder, classes)}; {ELSEWHERE}"
+            )
+
+
+def _check_compact(folder: Path) -> None:
+    place, small = folder / _COMPACT, folder / SMALL_FILE
+    if not small.is_file():
+        raise DataError(
+            f"{small} is not there, and {place} holds only the images that are not in it; copy it there, or "
+            f"download all of CIFAR-10 with: {_downloading(folder, 10)}; {ELSEWHERE}"
+        )
+    check_arrays(small, _SMALL_ARRAYS)
+    check_arrays(place / "index.npz", _INDEX_ARRAYS)
+    strip_files(place, "rest", _STRIPS)
+
+
+def _downloading(folder: Path, classes: Literal[10, 100]) -> str:
+    name = f"CIFAR{classes}"
+    call = f"from torchvision.datasets import {name}; {name}('{folder}', download=True)"
+    return f'python -c "{call}" (163 MiB, {SOURCE})'
 
 
 def _original(folder: Path, classes: Literal[10, 100]) -> Path:
@@ -133,22 +177,22 @@ def _from_torchvision(folder: Path, classes: Literal[10, 100]) -> Arrays:
     except (RuntimeError, OSError, EOFError) as error:
         raise DataError(
             f"CIFAR-{classes} in {folder} is not whole: a file is missing, or its checksum is another one; "
-            f"remove {_original(folder, classes)} and download it again from {SOURCE}"
+            f"remove {_original(folder, classes)} and download it again with: {_downloading(folder, classes)}"
         ) from error
     return train.data, np.asarray(train.targets), test.data, np.asarray(test.targets)
 
 
 def _compact(folder: Path) -> Arrays:
-    labels, rest = read_arrays(folder / "cifar10" / "index.npz", ("y", "rest"))
-    names = [f"{kind}_{part}" for kind in ("x", "idx") for part in ("train", "valid", "test")]
-    arrays = dict(zip(names, read_arrays(folder / SMALL_FILE, names), strict=True))
-    images = np.zeros((60_000, SIDE, SIDE, 3), np.uint8)
-    strips = read_strips(sorted((folder / "cifar10").glob("rest-*.webp")))
+    place = folder / _COMPACT
+    labels, rest = read_arrays(place / "index.npz", _INDEX_ARRAYS)
+    arrays = dict(zip(_SMALL_ARRAYS, read_arrays(folder / SMALL_FILE, _SMALL_ARRAYS), strict=True))
+    strips = read_strips(strip_files(place, "rest", _STRIPS))
     if len(strips) != len(rest):
         raise DataError(
-            f"the strips in {folder / 'cifar10'} hold {len(strips)} images; expected "
-            f"{len(rest)}: copy them again"
+            f"the strips in {place} hold {len(strips)} images; expected {len(rest)}: copy the whole folder "
+            "again"
         )
+    images = np.zeros((60_000, SIDE, SIDE, 3), np.uint8)
     images[rest] = strips
     for part, shift in (("train", 0), ("valid", 0), ("test", 50_000)):
         images[shift + arrays[f"idx_{part}"]] = arrays[f"x_{part}"]

@@ -13,13 +13,17 @@ from autodropout.data.drawing import held_out
 from autodropout.data.files import VARIABLE, data_folder
 from autodropout.data.images import ImageData, chosen, examples, image_data, shrunk
 from autodropout.data.splits import Examples
-from autodropout.data.strips import check_bytes, read_arrays, read_strips
+from autodropout.data.strips import check_arrays, check_bytes, read_arrays, read_strips, strip_files
 
 _SUBSET = "cifar100-subset"
 _SUBSET_CHECKSUMS = {
     "x_train": "bfd8a86f095aa68c25e19f6e68ba20518b7e0d86715776400f15c04cf519f47b",
     "x_test": "be2594cff4e548b6f5b872de2800b8bb852aa7fa60450e7098ce041ef9e094f9",
+    "y_train": "7335f3ca04ad4876c5479947470a13b869b8fe2143b1077bb51b95a0c23892b1",
+    "y_test": "295ffbd9866862d33ccf9f4f70ab2915d9d79fb9229a4eb5d7a594f706af9b69",
 }
+_SUBSET_LABELS = ("y_train", "y_test")
+_SUBSET_STRIPS = {"train": 20, "test": 4}
 _SMALL_CHECKSUMS = {
     "x_train": "c9352c712184e0c51d0feb2dad7a119be32ee28c15ac5888506355da38d34e55",
     "y_train": "67e83c6b609e9f7cf6d5b47ab80929986b45fe4ed1811ce3c09900f973314ee1",
@@ -84,9 +88,15 @@ class CifarSmall:
         return f"part of CIFAR-100, 19 MiB: {_SUBSET}/ below {VARIABLE}, or all of CIFAR-100"
 
     def check(self, folder: str | None) -> None:
-        """Raise a DataError where the files are not there; what is in them is not read."""
+        """Raise a DataError where a file is missing or too short; what is in them is not read."""
         place = data_folder(folder).absolute()
-        if not (place / (SMALL_FILE if self.classes == 10 else _SUBSET)).exists():
+        if self.classes == 10 and (place / SMALL_FILE).exists():
+            check_arrays(place / SMALL_FILE, tuple(_SMALL_CHECKSUMS))
+        elif self.classes == 100 and (place / _SUBSET).is_dir():
+            check_arrays(place / _SUBSET / "index.npz", _SUBSET_LABELS)
+            for part, count in _SUBSET_STRIPS.items():
+                strip_files(place / _SUBSET, part, count)
+        else:
             check_cifar(place, self.classes)
 
     def load(self, folder: str | None) -> ImageData:
@@ -142,14 +152,15 @@ def _parts_of_100(folder: Path) -> tuple[Examples, Examples]:
     """Return the first 100 training and the first 20 test images of each class, sorted by class."""
     place = folder / _SUBSET
     if place.is_dir():
-        labels = read_arrays(place / "index.npz", ("y_train", "y_test"))
-        images = [read_strips(sorted(place.glob(f"{part}-*.webp"))) for part in ("train", "test")]
+        labels = read_arrays(place / "index.npz", _SUBSET_LABELS)
+        images = [read_strips(strip_files(place, part, count)) for part, count in _SUBSET_STRIPS.items()]
     else:
         whole = read_cifar(folder, 100)
         orders = [_first(whole[1], 100), _first(whole[3], 20)]
         labels = [whole[1][orders[0]], whole[3][orders[1]]]
         images = [whole[0][orders[0]], whole[2][orders[1]]]
-    for array, (name, checksum) in zip(images, _SUBSET_CHECKSUMS.items(), strict=True):
+    found = (*images, *(classes.astype(np.uint8) for classes in labels))
+    for array, (name, checksum) in zip(found, _SUBSET_CHECKSUMS.items(), strict=True):
         check_bytes(f"the part {name} of CIFAR-100 in {folder}", array, checksum)
     train, test = (examples(pixels, classes) for pixels, classes in zip(images, labels, strict=True))
     return train, test

@@ -1,5 +1,7 @@
 """MNIST as image tasks read it: bytes, with the split of their own that a search needs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -9,9 +11,9 @@ from torch import Tensor
 from autodropout.data.drawing import SPLIT_SEED, held_out
 from autodropout.data.files import VARIABLE, data_folder
 from autodropout.data.images import ImageData, chosen, image_data, shrunk
-from autodropout.data.mnist import SIDE, load_mnist
+from autodropout.data.mnist import SIDE, check_mnist, load_mnist
 from autodropout.data.source import ELSEWHERE
-from autodropout.data.splits import Examples, Splits
+from autodropout.data.splits import Examples
 from autodropout.errors import DataError
 
 
@@ -42,13 +44,12 @@ class Mnist:
     @property
     def needs(self) -> str:
         """Which files it needs and where they are looked for."""
-        return f"MNIST, 11 MiB: the four files in mnist/ below {VARIABLE}"
+        return f"MNIST, 11 MiB: the four files in mnist/ or MNIST/raw/ below {VARIABLE}"
 
     def check(self, folder: str | None) -> None:
-        """Raise a DataError where the files are not there; what is in them is not read."""
-        place = data_folder(folder).absolute()
-        if not (place / "mnist").is_dir():
-            _whole(str(place))  # says what is missing
+        """Raise a DataError where a file is missing, or damaged as far as its size tells."""
+        with _advised():
+            check_mnist(data_folder(folder).absolute())
 
     def load(self, folder: str | None) -> ImageData:
         """Return the images, split."""
@@ -57,7 +58,8 @@ class Mnist:
 
 @lru_cache(maxsize=4)
 def _load(folder: str, source: Mnist) -> ImageData:
-    splits = _whole(folder)
+    with _advised():
+        splits = load_mnist(folder)
     whole, test = _bytes(splits.train), _bytes(splits.test)
     rest, held = held_out(whole.labels.numpy(), source.num_validation, source.seed)
     _, kept = held_out(whole.labels.numpy()[rest], source.num_train, source.seed)
@@ -66,9 +68,11 @@ def _load(folder: str, source: Mnist) -> ImageData:
     return image_data(*parts)
 
 
-def _whole(folder: str) -> Splits:
+@contextmanager
+def _advised() -> Iterator[None]:
+    """Say what else can be run where files are missing."""
     try:
-        return load_mnist(folder)
+        yield
     except DataError as error:
         raise DataError(f"{error}; {ELSEWHERE}") from error
 

@@ -1,7 +1,8 @@
 """Photographs in a folder for each class, as ImageNet comes: too many for memory, read when needed."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,12 @@ MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+_PARTS = ("train", "val")
+
+_IMAGENET = "imagenet"
+_IMAGENET_CLASSES = 1000
+_PUBLISHED = {"train": 1_281_167, "val": 50_000}
+"""Images of all of ImageNet (ILSVRC 2012, Russakovsky et al. 2015)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +79,13 @@ class Photographs:
     of a smaller ``train_per_class`` are among those of a larger: the paper's 80,000 search images (80 of each
     class, and 5 for validation) are within its 10% (128 of each class).
 
+    A class of ``train`` without images in ``val`` is refused, and the other way round. The draw depends on
+    all names of a class; so that half a download is no other draw, 1,000 classes in the folder ``imagenet``
+    are taken for all of ImageNet, and have to be as many images as were published. Photographs of your own
+    belong in another folder, or are other than 1,000 classes.
+
     Attributes:
-        folder: Subfolder of the folder of data sets.
+        folder: Subfolder of the folder of data sets; ``imagenet`` with 1,000 classes is all of ImageNet.
         classes: Classes there are.
         train_per_class: Images to learn from in each class; None for all that are not for validation.
         validation_per_class: Images for the reward in each class.
@@ -87,8 +99,8 @@ class Photographs:
 
     channels: ClassVar[int] = 3
 
-    folder: str = "imagenet"
-    classes: int = 1000
+    folder: str = _IMAGENET
+    classes: int = _IMAGENET_CLASSES
     train_per_class: int | None = None
     validation_per_class: int = 5
     side: int = 224
@@ -110,13 +122,12 @@ class Photographs:
     @property
     def needs(self) -> str:
         """Which files it needs and where they are looked for."""
-        size = "ImageNet (ILSVRC 2012), 145 GiB" if self.folder == "imagenet" else "photographs"
+        size = "ImageNet (ILSVRC 2012), 145 GiB" if _is_imagenet(self) else "photographs"
         return f"{size}: {self.folder}/train/CLASS/*.JPEG and {self.folder}/val/CLASS/*.JPEG below {VARIABLE}"
 
     def check(self, folder: str | None) -> None:
-        """Raise a DataError where the folders of all classes are not there; no image is looked at."""
-        for part in ("train", "val"):
-            _classes(data_folder(folder).absolute() / self.folder / part, self.classes)
+        """Raise a DataError where classes or images are missing; names are counted, no image is opened."""
+        _check(data_folder(folder).absolute() / self.folder, self)
 
     def load(self, folder: str | None) -> PhotographData:
         """Return the names of the images, split; nothing is read yet."""
@@ -140,9 +151,7 @@ class Photographs:
 
 @lru_cache(maxsize=2)
 def _load(place: Path, source: Photographs) -> PhotographData:
-    names = _classes(place / "train", source.classes)
-    if _classes(place / "val", source.classes) != names:
-        raise DataError(f"{place} has other classes in train/ than in val/; expected the same names")
+    names = _check(place, source)
     train: list[tuple[Path, int]] = []
     validation: list[tuple[Path, int]] = []
     unlabelled: list[tuple[Path, int]] = []
@@ -179,29 +188,92 @@ def _rank(path: Path, seed: int) -> bytes:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS)
+    return [folder / name for name in sorted(_image_names(folder))]
+
+
+def _image_names(folder: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(folder) if name.lower().endswith(_ENDINGS)]
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _files(pairs: Sequence[tuple[Path, int]], side: int) -> Files:
     return Files(tuple(path for path, _ in pairs), tuple(label for _, label in pairs), side)
 
 
-def _classes(folder: Path, count: int) -> list[str]:
+def _is_imagenet(source: Photographs) -> bool:
+    return (source.folder, source.classes) == (_IMAGENET, _IMAGENET_CLASSES)
+
+
+def _check(place: Path, source: Photographs) -> tuple[str, ...]:
+    """Return the names of the classes, each of which has images in both parts."""
+    names = _classes(place, source.classes)
+    if _is_imagenet(source):
+        _check_imagenet(place, names)
+    else:
+        for part in _PARTS:
+            _num_images(place / part, names)
+    return names
+
+
+@lru_cache(maxsize=2)  # a second for 1.3 million names, and a dozen tasks ask in a row
+def _check_imagenet(place: Path, names: tuple[str, ...]) -> None:
+    for part, expected in _PUBLISHED.items():
+        found = _num_images(place / part, names)
+        if found == expected:
+            continue
+        reason = (
+            "the download is incomplete, or was not unpacked to the end; get the rest"
+            if found < expected
+            else "images of another set lie among them; remove these"
+        )
+        raise DataError(
+            f"{place / part} has {found:,} images; expected the {expected:,} of ImageNet (ILSVRC 2012): "
+            f"{reason}. A set of your own belongs in a folder of another name, Photographs(folder=...)"
+        )
+
+
+def _num_images(folder: Path, names: Sequence[str]) -> int:
+    """Return how many images the classes have together; none may be without."""
+    counts = {name: len(_image_names(folder / name)) for name in names}
+    empty = [name for name, count in counts.items() if not count]
+    if empty:
+        raise DataError(
+            f"{folder} has no images ({', '.join(_ENDINGS)}) of {_some(empty)}; expected some of each class: "
+            "was it unpacked to the end?"
+        )
+    return sum(counts.values())
+
+
+def _classes(place: Path, count: int) -> tuple[str, ...]:
+    train, val = (_folders(place / part) for part in _PARTS)
+    if len(train) != count:
+        raise DataError(
+            f"{place / 'train'} has {len(train)} folders of classes; expected {count}: is it the right "
+            "folder, and unpacked to the end?"
+        )
+    for part, here, there in (("val", val, train), ("train", train, val)):
+        if missing := sorted(there - here):
+            raise DataError(
+                f"{place / part} has no folder of {_some(missing)}; expected the same classes in train/ and "
+                "val/: was it unpacked to the end, and sorted into a folder for each class?"
+            )
+    return tuple(sorted(train))
+
+
+def _folders(folder: Path) -> set[str]:
     try:
-        names = sorted(child.name for child in _folders(folder))
+        return {child.name for child in folder.iterdir() if child.is_dir()}
     except OSError as error:
         raise DataError(
             f"there are no photographs at {folder} ({error.strerror}); ImageNet is downloaded from "
             "https://image-net.org after registration and unpacked into a folder for each class; name the "
             f"folder that holds it by --data or by the environment variable {VARIABLE}; {ELSEWHERE}"
         ) from error
-    if len(names) != count:
-        raise DataError(
-            f"{folder} has {len(names)} folders of classes; expected {count}: is it the right folder, and "
-            "unpacked to the end?"
-        )
-    return names
 
 
-def _folders(folder: Path) -> Iterator[Path]:
-    return (child for child in folder.iterdir() if child.is_dir())
+def _some(names: Sequence[str]) -> str:
+    """Return the first few names, for a sentence."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

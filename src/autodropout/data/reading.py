@@ -1,6 +1,5 @@
 """Read photographs in worker processes: cropped at random to learn from, from the middle to be scored."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from autodropout.cores import share_of_cores, usable_cores
 from autodropout.data.augmentation.defaults import drawn_from
 from autodropout.data.photographs import Files
 from autodropout.errors import DataError, MissingError
@@ -54,9 +54,11 @@ def middle_crops(files: Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def num_readers() -> int:
-    """Return how many processes read: as many as there are cores, less one for training, at most 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 0 if cores <= 2 else min(cores - 1, 16)
+    """Return how many processes read: the cores that fall to this trial, less one for training, at most 16.
+
+    Of two cores, none: the process that trains reads, too.
+    """
+    return 0 if usable_cores() <= 2 else min(max(1, share_of_cores() - 1), 16)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,8 @@
 """Images one below the other in lossless pictures: the compact form of CIFAR that is kept for tests."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,48 @@ from autodropout.errors import DataError, MissingError
 SIDE = 32
 
 
+def strip_files(folder: Path, part: str, count: int) -> list[Path]:
+    """Return the strips of a part in order, after a look at their number and sizes; no picture is read.
+
+    Args:
+        folder: Where they are.
+        part: What their names begin with: ``PART-*.webp``.
+        count: Strips there are.
+
+    Raises:
+        DataError: One is missing, or was not copied to the end.
+    """
+    files = sorted(folder.glob(f"{part}-*.webp"))
+    if len(files) != count:
+        raise DataError(
+            f"{folder} has {len(files)} files {part}-*.webp; expected {count}: copy the whole folder again"
+        )
+    for file in files:
+        if not _is_whole(file):
+            raise DataError(f"{file} is no WebP picture, or not copied to the end; copy it again")
+    return files
+
+
+def _is_whole(file: Path) -> bool:
+    """Return whether a file is as long as the head of a WebP picture says."""
+    with file.open("rb") as stream:
+        head = stream.read(12)
+    said = 8 + int.from_bytes(head[4:8], "little")
+    return (head[:4], head[8:], file.stat().st_size) == (b"RIFF", b"WEBP", said)
+
+
 def read_strips(files: Sequence[Path]) -> Pixels:
     """Return all images of some strips, (images, 32, 32, 3).
 
     Args:
-        files: Pictures 32 pixels wide, in order.
+        files: Pictures 32 pixels wide, in order; at least one.
 
     Raises:
-        DataError: A file is missing or damaged.
+        DataError: There are no files, or one is missing or damaged.
         MissingError: Pillow is not installed.
     """
+    if not files:
+        raise DataError("there are no strips of images to read; expected at least one: copy them again")
     try:
         from PIL import Image
     except ImportError as error:
@@ -52,15 +85,42 @@ def read_arrays(file: Path, names: Sequence[str]) -> list[NDArray[np.generic]]:
     Raises:
         DataError: The file is missing or damaged, or an array is not in it.
     """
+    with _opened(file) as arrays:
+        _check_names(file, arrays, names)
+        return [arrays[name] for name in names]
+
+
+def check_arrays(file: Path, names: Sequence[str]) -> None:
+    """Refuse an ``.npz`` file that is cut off or lacks an array; the arrays are not read.
+
+    Args:
+        file: The file.
+        names: Of the arrays in it.
+
+    Raises:
+        DataError: The file is missing or damaged, or an array is not in it.
+    """
+    with _opened(file) as arrays:
+        _check_names(file, arrays, names)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Mapping[str, NDArray[np.generic]]]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return [arrays[name] for name in names]
+            yield arrays
+    except DataError:
+        raise
     except FileNotFoundError as error:
-        raise DataError(f"{file} is not there") from error
-    except KeyError as error:
-        raise DataError(f"{file} has no array {error}; expected {', '.join(names)}") from error
+        raise DataError(f"{file} is not there; copy it again with the files that belong to it") from error
     except Exception as error:  # what zipfile, lzma and NumPy raise on damage has no common root
         raise DataError(f"{file} is damaged ({error}); copy it again") from error
+
+
+def _check_names(file: Path, arrays: Mapping[str, NDArray[np.generic]], names: Sequence[str]) -> None:
+    for name in names:
+        if name not in arrays:
+            raise DataError(f"{file} has no array {name!r}; expected {', '.join(names)}: copy it again")
 
 
 def check_bytes(what: str, array: NDArray[np.generic], checksum: str) -> None:

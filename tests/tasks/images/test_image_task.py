@@ -255,10 +255,10 @@ def test_too_little_memory_outside_of_training_is_said_too(monkeypatch, place):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(f"autodropout.tasks.images.{place}", full)
-    with pytest.raises(
-        DeviceError, match="the memory of cpu does not suffice for the images and the network"
-    ):
+    with pytest.raises(DeviceError, match="the memory of cpu does not suffice for the images and") as caught:
         TASK.evaluate(Policy({}), 0)
+    assert "run fewer trials on this device at a time, or reduce batch_size (" in str(caught.value)
+    assert "the number or side of the images, or the width of the network" in str(caught.value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

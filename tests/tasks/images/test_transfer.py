@@ -6,6 +6,7 @@ from torch import nn
 
 from autodropout.applying import apply
 from autodropout.errors import SiteError, UsageError
+from autodropout.families import find_sites
 from autodropout.matching import match
 from autodropout.models.wide_resnet import WideResNet
 from autodropout.pattern import ConvPattern
@@ -73,6 +74,23 @@ def test_efficientnet_b0_of_half_the_width_to_b7():
     assert "features.5.4.block.3.1" not in moved.sites  # the middle block had none
     with torch.device("meta"):
         match(target.model(), moved)
+
+
+@pytest.mark.parametrize("target", ["imagenet-resnet50", "imagenet10-uda"])
+def test_a_policy_found_on_half_a_resnet50_moves_to_the_whole_one_with_all_sites(target):
+    """``train --found-on imagenet-resnet50-half`` and the paper's reuse of that policy for few labels."""
+    pytest.importorskip("timm", reason="ResNet is timm's")
+    source, target = TASKS["imagenet-resnet50-half"], TASKS[target]
+    with torch.device("meta"):
+        proxy, whole = source.model(), target.model()
+    names = [site.name for site in find_sites(proxy)]
+    patterns = {name: ConvPattern(height=1 + n % 7, width=2, stride=n) for n, name in enumerate(names)}
+    moved = transferred_to(Policy(patterns, "ramp"), source, target)
+    assert len(names) == 53
+    assert moved.schedule == "ramp"
+    assert {found.site.name: found.pattern for found in match(whole, moved)} == patterns
+    globs = transferred_to(Policy({"layer*.*.bn3": patterns["bn1"]}), source, target)
+    assert len(match(whole, globs)) == len(match(proxy, globs)) == 16
 
 
 def test_what_was_moved_can_be_applied():

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
+from autodropout.cores import AT_A_TIME
 from autodropout.engine.executors import worker
 from autodropout.errors import UsageError
 
@@ -53,12 +54,13 @@ class ForkServer:
     ``next_exit`` tells.
 
     Args:
+        workers: How many there will be at a time, for what divides cores among them.
         preload: Modules to import before the first worker is forked.
         spawn: Whether workers are fresh interpreters instead, which share nothing and start slowly.
         log: File for what workers print between trials; None leaves it where the driver's output goes.
     """
 
-    def __init__(self, *, preload: Sequence[str], spawn: bool, log: Path | None) -> None:
+    def __init__(self, *, workers: int, preload: Sequence[str], spawn: bool, log: Path | None) -> None:
         self._socket, theirs = socket.socketpair()
         settings = {"control_fd": theirs.fileno(), "driver": os.getpid(), "spawn": spawn, "preload": preload}
         with theirs, open(log or os.devnull, "ab") as output:
@@ -68,7 +70,7 @@ class ForkServer:
                 stdout=output if log else None,
                 stderr=output if log else None,
                 pass_fds=[theirs.fileno()],
-                env=os.environ | _ONE_THREAD,
+                env=os.environ | _ONE_THREAD | {AT_A_TIME: str(workers)},
                 start_new_session=True,  # Ctrl-C in the driver's terminal is for the driver
             )
         assert self._process.stdin is not None

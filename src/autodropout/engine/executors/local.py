@@ -155,7 +155,9 @@ class LocalExecutor:
 
     def _start_all(self) -> None:
         try:
-            self._server = ForkServer(preload=self._preload, spawn=self._spawn, log=self._log)
+            self._server = ForkServer(
+                workers=len(self._slots), preload=self._preload, spawn=self._spawn, log=self._log
+            )
         except OSError as error:
             raise StudyError(f"the server of the workers cannot be started: {error}") from error
         for slot in self._slots:

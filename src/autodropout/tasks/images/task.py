@@ -22,6 +22,7 @@ from autodropout.result import Result
 from autodropout.tasks.base import Baseline, Budget, Prepare
 from autodropout.tasks.fit import shortened
 from autodropout.tasks.images.batches import Changes, ImageBatches, in_order, on_device, step_seed
+from autodropout.tasks.images.identity import identified
 from autodropout.tasks.images.networks import Network
 from autodropout.tasks.images.photograph_batches import PhotographBatches
 from autodropout.tasks.images.recipe import ImageRecipe
@@ -33,7 +34,8 @@ from autodropout.tasks.saving import Saving
 Data = ImageData | PhotographData
 Batches = ImageBatches | PhotographBatches
 
-_AT_A_TIME = 250  # photographs that are scored together
+_AT_A_TIME = 250
+"""Photographs that are scored together where the recipe's batch is not smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +124,23 @@ class ImageTask:
         asked = batchwise(prepare(net))
         with memory_suffices(self.recipe.torch_device()):
             batches = self.batches(data, asked, seed)
-            return train_images(net, batches, scoring(data), self.recipe, self.saving)
+            scored = scoring(data, min(_AT_A_TIME, self.recipe.batch_size))
+            return train_images(net, batches, scored, self.recipe, self._identified())
 
     def keeping(self, saving: Saving) -> Self:
-        """Return the task with trainings that keep a checkpoint there and go on from it."""
+        """Return the task with trainings that keep a checkpoint there and go on from it.
+
+        The checkpoint of another network, other images or another recipe is refused, whatever the identity
+        that is given here says of them.
+        """
         return replace(self, saving=saving)
+
+    def _identified(self) -> Saving | None:
+        """Return where the checkpoint is kept, its identity with all that a training depends on."""
+        if self.saving is None:
+            return None
+        parts = self.network, self.source, self.recipe, self.unlabelled
+        return replace(self.saving, identity=identified(self.saving.identity, *parts))
 
     def batches(self, data: Data, asked: Batchwise, seed: int) -> Batches | UdaBatches:
         """Return what the network is trained on.
@@ -137,7 +151,8 @@ class ImageTask:
             seed: Of order and changes.
 
         Raises:
-            UsageError: A task with few labels is to mix them, or its source has no images without.
+            UsageError: A task with few labels is to mix them, or its source has no images without, or fewer
+                than a batch.
         """
         changes = Changes(
             mean=data.mean,
@@ -167,6 +182,11 @@ class ImageTask:
                 f"the task {self.name!r} learns from few labels, which cannot be mixed or smoothed there; "
                 "leave out Mixup, CutMix, Manifold Mixup, MoEx and label smoothing"
             )
+        if len(data.unlabelled) < more.batch_size:
+            raise UsageError(
+                f"there are {len(data.unlabelled)} images without labels, fewer than the {more.batch_size} "
+                "of a batch; make the batch_size of Unlabelled smaller, or give the source more images"
+            )
         seed = step_seed(labelled.seed, -1)  # of no step of the labelled part
         stored = _given(self.recipe.augment)
         return UdaBatches(
@@ -182,8 +202,13 @@ def _given(change: Change | None) -> tuple[Change, ...]:
     return () if change is None else (change,)
 
 
-def scoring(data: Data) -> Scoring:
+def scoring(data: Data, at_a_time: int = _AT_A_TIME) -> Scoring:
     """Return what a classifier of these images is scored on.
+
+    Args:
+        data: What the source loads.
+        at_a_time: Photographs that are scored together; a network that is trained on small batches so that
+            they fit into memory may have no room for more. Small images do not need it.
 
     Raises:
         UsageError: Nothing is set apart for validation, so that there is no reward.
@@ -195,16 +220,16 @@ def scoring(data: Data) -> Scoring:
             "(num_validation, of photographs validation_per_class)"
         )
     return Scoring(
-        validation=partial(_in_order, parts.validation),
-        test=partial(_in_order, parts.test),
+        validation=partial(_in_order, parts.validation, at_a_time),
+        test=partial(_in_order, parts.test, at_a_time),
         mean=data.mean,
         deviation=data.deviation,
         num_classes=data.num_classes,
     )
 
 
-def _in_order(part: Examples | Files) -> Iterator[tuple[Tensor, Tensor]]:
-    return middle_crops(part, _AT_A_TIME) if isinstance(part, Files) else in_order(part)
+def _in_order(part: Examples | Files, at_a_time: int) -> Iterator[tuple[Tensor, Tensor]]:
+    return middle_crops(part, at_a_time) if isinstance(part, Files) else in_order(part)
 
 
 @lru_cache(maxsize=64)

@@ -109,7 +109,8 @@ def memory_suffices(device: torch.device) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise DeviceError(
             f"the memory of {device} does not suffice for the images and the network; end what else uses it, "
-            "or run fewer trials on this device at a time"
+            "run fewer trials on this device at a time, or reduce batch_size (so many photographs are scored "
+            "together), the number or side of the images, or the width of the network"
         ) from error
 
 

@@ -121,3 +121,14 @@ def test_an_empty_batch_is_refused():
     with pytest.raises(UsageError) as caught:
         Unlabelled(batch_size=0)
     assert str(caught.value) == "batch_size is 0; expected at least 1"
+
+
+def test_a_pool_that_is_smaller_than_its_batch_is_refused():
+    with pytest.raises(UsageError) as caught:
+        task(Unlabelled(batch_size=POOL + 1), objective=Uda()).evaluate(Policy({}), 0)
+    assert str(caught.value) == (
+        f"there are {POOL} images without labels, fewer than the {POOL + 1} of a batch; make the batch_size "
+        "of Unlabelled smaller, or give the source more images"
+    )
+    whole = task(Unlabelled(batch_size=POOL), steps=1, objective=Uda())
+    assert whole.evaluate(Policy({}), 0).reward >= 0.0

@@ -10,6 +10,7 @@ from autodropout import Policy
 from autodropout.data import photographs
 from autodropout.data.augmentation import Flips
 from autodropout.data.photographs import Photographs
+from autodropout.errors import UsageError
 from autodropout.tasks.images.uda.batches import Unlabelled
 from autodropout.tasks.images.uda.objective import Uda
 from autodropout.tasks.methods.batchwise import Batchwise
@@ -73,3 +74,22 @@ def test_it_trains(folder):
     result = uda(folder).evaluate(Policy({}), 0)
     assert 0.0 <= result.reward <= 1.0
     assert result.test.keys() == {"accuracy"}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_photographs_are_scored_in_no_larger_batches_than_are_trained_on(folder, batch_size):
+    """Of large networks more do not fit into memory: B7 learns from 16 at a time."""
+    shown = []
+
+    def watched(net):
+        net.register_forward_pre_hook(lambda net, args: None if net.training else shown.append(len(args[0])))
+
+    supervised = replace(task(source=FEW, steps=1, batch_size=batch_size, measurements=1), data=folder)
+    supervised.train(watched, 0)
+    once = [1] * 4 if batch_size == 1 else [3, 1]  # 4 photographs
+    assert shown == once * 3  # for the curve, for the reward, for the test
+
+
+def test_a_pool_of_photographs_that_is_smaller_than_its_batch_is_refused(folder):
+    with pytest.raises(UsageError, match="there are 12 images without labels, fewer than the 13 of a batch"):
+        replace(uda(folder), unlabelled=Unlabelled(batch_size=13)).evaluate(Policy({}), 0)
