@@ -12,7 +12,7 @@ from autodropout.applying import apply, space_for
 from autodropout.conv_space import ConvSpace
 from autodropout.data.augmentation.chain import Chained, Change
 from autodropout.data.images import ImageData
-from autodropout.data.photographs import Files, PhotographData
+from autodropout.data.photographs import Files, PhotographData, Photographs
 from autodropout.data.reading import middle_crops
 from autodropout.data.source import ImageSource
 from autodropout.data.splits import Examples
@@ -33,6 +33,9 @@ from autodropout.tasks.saving import Saving
 
 Data = ImageData | PhotographData
 Batches = ImageBatches | PhotographBatches
+
+SPLIT = "split.txt"
+"""Names of the photographs that were drawn, beside a training's checkpoint."""
 
 _AT_A_TIME = 250
 """Photographs that are scored together where the recipe's batch is not smaller."""
@@ -116,9 +119,13 @@ class ImageTask:
         """Train one network and return its validation accuracy, the test's beside it.
 
         Weights, batches and masks follow from the seed; the order of the batches, what changes them and the
-        first weights are the same whatever ``prepare`` does.
+        first weights are the same whatever ``prepare`` does. Where a checkpoint is kept of a training on
+        photographs, the names of those that were drawn are put beside it.
         """
         data = self.source.load(self.data)
+        if self.saving is not None and isinstance(self.source, Photographs):
+            self.saving.folder.mkdir(parents=True, exist_ok=True)
+            self.source.write_split(self.data, self.saving.folder / SPLIT)
         torch.manual_seed(seed)
         net = self.model()
         asked = batchwise(prepare(net))

@@ -11,10 +11,12 @@ from autodropout.data import photographs
 from autodropout.data.augmentation import Flips
 from autodropout.data.photographs import Photographs
 from autodropout.errors import UsageError
+from autodropout.tasks.images.task import SPLIT
 from autodropout.tasks.images.uda.batches import Unlabelled
 from autodropout.tasks.images.uda.objective import Uda
 from autodropout.tasks.methods.batchwise import Batchwise
 from autodropout.tasks.registry import TASKS
+from autodropout.tasks.saving import Saving
 from tasks_of_noise import task
 
 Image = pytest.importorskip("PIL.Image", reason="photographs are read by Pillow")
@@ -74,6 +76,18 @@ def test_it_trains(folder):
     result = uda(folder).evaluate(Policy({}), 0)
     assert 0.0 <= result.reward <= 1.0
     assert result.test.keys() == {"accuracy"}
+
+
+def test_the_names_of_what_was_drawn_are_put_beside_the_checkpoint(folder, tmp_path):
+    out = tmp_path / "out"
+    uda(folder).keeping(Saving(folder=out, identity="x", every=60.0)).evaluate(Policy({}), 0)
+    lines = (out / SPLIT).read_text(encoding="utf8").splitlines()
+    assert [line.split("/")[0] for line in lines] == [
+        f"{part} {kind}"
+        for part, count in (("train", 3), ("validation", 2))
+        for kind in ("ant",) * count + ("bee",) * count
+    ]
+    assert len(set(lines)) == 10
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
