@@ -52,8 +52,7 @@ def test_every_task_describes_itself(task):
 @ALL
 def test_every_baseline_can_be_put_on_its_model_beside_a_policy(task):
     names = [baseline.name for baseline in task.baselines]
-    if "efficientnet" not in task.name:  # whose blocks the two methods do not know
-        assert {"augmented-dropout", "adaptive-dropout"} <= set(names)
+    assert {"augmented-dropout", "adaptive-dropout"} <= set(names)
     for baseline in task.baselines:
         model = model_of(task)
         baseline.put(model, baseline.strengths[0])

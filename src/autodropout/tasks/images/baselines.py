@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import nn
 
+from autodropout.attribution import Method
 from autodropout.baselines import (
     DropBlock,
     Dropout,
@@ -20,7 +21,12 @@ from autodropout.baselines import (
 from autodropout.baselines.rated import Rated
 from autodropout.tasks.base import Baseline
 from autodropout.tasks.images.networks import branch_ends, on_branches
-from autodropout.tasks.unit_baselines import adaptive_baseline, augmented_baseline
+from autodropout.tasks.unit_baselines import (
+    Modules,
+    adaptive_baseline,
+    augmented_baseline,
+    known_consumers,
+)
 
 Kind = Callable[[float], Rated]
 
@@ -28,7 +34,9 @@ _HIGH = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _LOW = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 
 
-def image_baselines(block_size: int, *, units: bool = True) -> tuple[Baseline, ...]:
+def image_baselines(
+    block_size: int, *, consumers: Modules = known_consumers, relevance: Method = "lrp"
+) -> tuple[Baseline, ...]:
     """Return the known kinds of dropout for an image network.
 
     - ``dropout`` and ``spatial-dropout`` act on all sites at one rate.
@@ -37,15 +45,14 @@ def image_baselines(block_size: int, *, units: bool = True) -> tuple[Baseline, .
       with depth; the strength is the last block's (Huang et al. 2016).
     - ``drop-path`` drops residual branches, one coin per image, at one rate for all blocks, which rises
       linearly over training (Larsson et al. 2017; the schedule is that of Zoph et al. 2018).
-    - with ``units``: ``augmented-dropout`` and ``adaptive-dropout`` are those of the other two papers
-      (``unit_baselines``).
+    - ``augmented-dropout`` and ``adaptive-dropout`` are those of the other two papers (``unit_baselines``).
 
     Args:
         block_size: Side of DropBlock's blocks in pixels, the same everywhere as in its paper.
-        units: With the methods that must know what reads a site (augmented dropout) or how relevance flows
-            (adaptive dropout); neither is known of EfficientNet.
+        consumers: Says which layers augmented dropout acts on; by default those behind a site.
+        relevance: Source of adaptive dropout's rates.
     """
-    known = (
+    return (
         Baseline(name="dropout", strengths=_HIGH, put=OnSites(kind=Dropout)),
         Baseline(name="spatial-dropout", strengths=_LOW, put=OnSites(kind=SpatialDropout)),
         Baseline(
@@ -55,11 +62,9 @@ def image_baselines(block_size: int, *, units: bool = True) -> tuple[Baseline, .
         ),
         Baseline(name="stochastic-depth", strengths=_HIGH, put=OnBranches(mode="batch", linear=True)),
         Baseline(name="drop-path", strengths=_HIGH, put=OnBranches(mode="row", ramped=True)),
+        augmented_baseline(_HIGH, consumers),
+        adaptive_baseline(_LOW, on_branches, whole=True, method=relevance),
     )
-    if not units:
-        return known
-    adaptive = adaptive_baseline(_LOW, on_branches, whole=True, method="lrp")
-    return (*known, augmented_baseline(_HIGH), adaptive)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from typing import Literal
 
 from autodropout.data.augmentation import Flips
 from autodropout.data.photographs import Photographs
-from autodropout.tasks.base import Budget
+from autodropout.tasks.base import Baseline, Budget
 from autodropout.tasks.images.baselines import image_baselines
-from autodropout.tasks.images.networks import EfficientNet, Network, ResNet
+from autodropout.tasks.images.networks import EfficientNet, Network, ResNet, last_convolutions
 from autodropout.tasks.images.recipe import ImageRecipe
 from autodropout.tasks.images.task import ImageTask
 from autodropout.tasks.methods.baselines import method_baselines
@@ -57,8 +57,15 @@ def _task(name: str, network: Network, recipe: ImageRecipe, source: Photographs,
         recipe=recipe,
         seconds=seconds,
         budget=_BUDGET,
-        baselines=(*image_baselines(7, units=isinstance(network, ResNet)), *_METHODS),
+        baselines=(*_known(network), *_METHODS),
     )
+
+
+def _known(network: Network) -> tuple[Baseline, ...]:
+    """Return the known kinds of dropout; how relevance flows through EfficientNet's scaling no rule says."""
+    if isinstance(network, EfficientNet):
+        return image_baselines(7, consumers=last_convolutions, relevance="gradient")
+    return image_baselines(7)
 
 
 def _efficientnet(variant: Variant) -> ImageTask:

@@ -163,6 +163,14 @@ def branch_ends(model: nn.Module) -> Sequence[str]:
     return tuple(last.values())
 
 
+def last_convolutions(model: nn.Module) -> Sequence[str]:
+    """Return the last convolution of every block of an EfficientNet: it alone reads what the block scales."""
+    from torchvision.models.efficientnet import MBConv  # installed, or the model could not have been built
+
+    blocks = {name: module.block for name, module in model.named_modules() if isinstance(module, MBConv)}
+    return tuple(f"{name}.block.{len(block) - 1}.0" for name, block in blocks.items())
+
+
 def on_branches(model: nn.Module) -> Sequence[str]:
     """Return the sites of a model but those on projections of shortcuts."""
     found = find_sites(model)
