@@ -102,6 +102,22 @@ def test_the_first_number_that_fails_is_the_last(capsys, toy, monkeypatch):
     assert capsys.readouterr().err == "error: not even 2 at a time can be trained here: memory ran out\n"
 
 
+def test_trials_may_be_cut_short(capsys, toy, monkeypatch):
+    budgets = []
+
+    def make(evaluate, workers, devices):
+        def outcome(job):
+            budgets.append(evaluate.keywords["budget"])
+            return worth(job)
+
+        return ScriptedExecutor(outcome, slots=workers)
+
+    monkeypatch.setattr("autodropout.cli.measuring.LocalExecutor", make)
+    monkeypatch.setattr(ScriptedExecutor, "close", lambda self: None, raising=False)
+    assert main(["calibrate", "toy", "--slots", "1", "--budget", "0.25"]) == 0
+    assert set(budgets) == {0.25}
+
+
 @pytest.mark.parametrize(("cores", "numbers"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])
 def test_the_default_doubles_up_to_the_cores(monkeypatch, cores, numbers):
     monkeypatch.setattr(calibrating, "usable_cores", lambda: cores)
@@ -118,6 +134,8 @@ def test_the_default_doubles_up_to_the_cores(monkeypatch, cores, numbers):
         (["--slots", "many"], "slots is 'many'; expected rising numbers of at least 1, such as 1,2,4"),
         (["--devices", "-1"], "devices is '-1'; expected rising numbers of at least 0, such as 1,2,4"),
         (["--trials", "0"], "trials is 0; expected at least 1"),
+        (["--budget", "0"], "budget is 0; expected a fraction above 0, at most 1"),
+        (["--budget", "2"], "budget is 2; expected a fraction above 0, at most 1"),
     ],
 )
 def test_what_is_no_number_is_refused(capsys, toy, options, text):

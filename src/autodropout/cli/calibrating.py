@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,12 +29,13 @@ class Calibrate(Command):
     For example:
       autodropout calibrate digits
       autodropout calibrate digits --slots 1,2,3 --trials 4
-      autodropout calibrate mine --devices 0,1
+      autodropout calibrate cifar10-wrn28-2 --devices 0 --slots 1,2,4,8 --budget 0.01
 
     Attributes:
         task: Name of the task; autodropout tasks lists them.
         slots: Numbers of slots to measure, with commas between them.
         trials: Timed trials per slot.
+        budget: Fraction of a full training that each of them is; the rates are of such short ones.
         devices: GPUs dealt out to the slots in turn, with commas between them.
         data: Folder of data sets, for a task that reads files; tasks says which.
         json: Print JSON for a machine instead of a table.
@@ -44,6 +46,7 @@ class Calibrate(Command):
         str | None, tyro.conf.arg(help_behavior_hint="(default: 1, 2, 4, ... up to the cores, or 8 per GPU)")
     ] = None
     trials: int = 2
+    budget: float = 1.0
     devices: Annotated[str | None, tyro.conf.arg(help_behavior_hint="(default: all are visible)")] = None
     data: Annotated[
         Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: $AUTODROPOUT_DATA, or data)")
@@ -68,11 +71,12 @@ class Calibrate(Command):
         slots = _doubling(_most(devices)) if self.slots is None else numbers("slots", self.slots, least=1)
         if self.trials < 1:
             raise UsageError(f"trials is {self.trials}; expected at least 1")
+        if not 0.0 < self.budget <= 1.0:
+            raise UsageError(f"budget is {self.budget:g}; expected a fraction above 0, at most 1")
         terminal = console(soft_wrap=True)
         found: list[Rate] = []
-        for rate in rates(
-            task.evaluate, task.space(), Calibration(slots=slots, trials=self.trials, devices=devices)
-        ):
+        how = Calibration(slots=slots, trials=self.trials, devices=devices)
+        for rate in rates(partial(task.evaluate, budget=self.budget), task.space(), how):
             found.append(rate)
             if not self.json:
                 terminal.print(_line(rate))

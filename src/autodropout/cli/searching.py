@@ -33,7 +33,7 @@ class Search(Command):
       autodropout search digits
       autodropout search digits --trials 96 --workers 4 --out runs/mine
       autodropout search digits --searcher random --seed 1
-      autodropout search cifar10-small --workers 4 --devices 0,1
+      autodropout search cifar10-wrn28-2 --workers 4 --devices 0,1
       autodropout search digits --executor ray --address auto --cpus-per-trial 2
       autodropout search digits --trials 2000 --dry-run
 
