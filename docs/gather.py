@@ -74,7 +74,12 @@ REFERENCE: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "evidence": (
         "Comparison and benchmarks",
-        ("comparison.compare", "benchmark.landscapes.load", "benchmark.landscapes.Benchmark", "benchmark.surrogate.Surrogate"),
+        (
+            "comparison.compare",
+            "benchmark.landscapes.load",
+            "benchmark.landscapes.Benchmark",
+            "benchmark.surrogate.Surrogate",
+        ),
     ),
     "baselines": ("Baselines", ("baselines",)),
     "errors": ("Errors", ("errors",)),

@@ -108,6 +108,8 @@ def test_some_parts_only_and_the_repeats_last(tmp_path, monkeypatch):
     assert study.out.name == "random"
     with pytest.raises(UsageError, match="hand, hand-strong, evolution must be finished first"):
         landscape.run(SHORT, tmp_path, inline, parts, only=["repeats"])
+    with pytest.raises(UsageError, match="pydoc-lm has no part random-9; choose from hand, hand-strong, ran"):
+        landscape.run(SHORT, tmp_path, inline, parts, only=["random", "random-9"])
 
 
 def test_remedies_are_the_same_searches_over_fewer_values_with_one_seed_for_all_trials(tmp_path):

@@ -7,9 +7,14 @@ import pytest
 from pyarrow import parquet
 
 import release
+from autodropout.benchmark.columns import MAP_UNITS
 from autodropout.benchmark.landscapes import load
+from autodropout.benchmark.main_effects import MainEffect, ValueEffect
+from autodropout.benchmark.plan import Plan
+from autodropout.benchmark.racing import race
+from autodropout.benchmark.variants import Variant
 from autodropout.errors import DataError
-from toy_landscape import studied
+from toy_landscape import MAPS, studied
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,10 +27,19 @@ def written(tmp_path_factory):
     return out
 
 
-def run(out, place):
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    out = tmp_path_factory.mktemp("maps")
+    for seed, (name, trials) in enumerate({"random": 150, "random-biased": 40, "reinforce": 24}.items()):
+        studied(out / "runs" / name, name, trials, seed, task="mnist-small", top=4, maps=True)
+    run(out, "first", "mnist-small")
+    return out / "first"
+
+
+def run(out, place, name="pydoc-lm"):
     return release.run(
         out / "runs",
-        "pydoc-lm",
+        name,
         packaged=out / place / "package",
         results=out / place / "results",
         regressors=("pairs", "ridge"),
@@ -64,6 +78,59 @@ def test_the_effects_are_those_of_the_task(written):
     assert "| off |" in text
 
 
+def test_a_landscape_over_feature_maps_is_released_and_loaded(maps):
+    benchmark = load(maps / "package" / "mnist-small.jsonl")
+    assert benchmark.space == MAPS
+    assert benchmark.release.floor == release.task_named("mnist-small").floor
+    table = parquet.read_table(maps / "results" / "mnist-small" / "trials.parquet").to_pydict()
+    for place, trial in enumerate(benchmark.trials):
+        pattern = trial.policy.sites.get("group1.0.bn2")
+        assert table["group1.0.bn2.size"][place] == (None if pattern is None else str(pattern.height))
+        assert table["group1.0.bn2.residual"][place] == (None if pattern is None else str(pattern.residual))
+        rate = 0.0 if pattern is None else pattern.drop_rate(8, 8)
+        assert table["drop_rate.group1.0.bn2"][place] == rate
+    found = json.loads((maps / "results" / "mnist-small" / "surrogate.json").read_text())
+    assert set(found["by_source"]) == {"random", "random-biased", "reinforce"}
+    assert found["regressors"][0]["overall"]["rho"] > 0.7
+
+
+def test_the_card_of_a_landscape_over_feature_maps_says_what_its_values_are_measured_in(maps, written):
+    card = (maps / "results" / "mnist-small" / "README.md").read_text()
+    assert MAP_UNITS in card
+    assert "MNIST's images are no part of it" in card
+    assert "- command: `python experiments/landscape.py --task mnist-small`" in card
+    assert MAP_UNITS not in (written / "first" / "results" / "pydoc-lm" / "README.md").read_text()
+
+
+def test_the_effects_of_choices_over_feature_maps(maps):
+    results = maps / "results" / "mnist-small"
+    found = json.loads((results / "effects.json").read_text())
+    choices = {(c["site"], c["name"]): c for c in found["choices"]}
+    assert ("bn", "residual") not in choices  # it has one value: there is no shortcut
+    assert choices["group1.0.bn2", "residual"]["values"][1]["high"] < 0
+    assert choices["bn", "share_c"]["values"][1]["high"] < 0
+    text = (results / "effects.md").read_text()
+    assert MAP_UNITS in text
+    assert text.count("| off |") == 2
+
+
+def test_searches_of_a_landscape_over_feature_maps_are_simulated(maps):
+    benchmark = load(maps / "package" / "mnist-small.jsonl")
+    plan = Plan(variants=[Variant(name="reinforce", searcher="reinforce")], budgets=(16,), repetitions=2)
+    races = race(benchmark, plan, workers=1)
+    assert races["reinforce"][16].ended.shape == (2, 1)
+
+
+def test_off_is_a_value_of_a_height_and_of_no_other_number():
+    values = [ValueEffect(value=v, n=1, effect=0.1, low=0.0, high=0.2, share=0.5, top=0.5) for v in (0, 2)]
+    effects = [
+        MainEffect(site="a", name=name, explained=0.1, p=0.5, values=tuple(values))
+        for name in ("height", "shear_x")
+    ]
+    text = release.effects_table(effects)
+    assert (text.count("| off |"), text.count("| 0 |"), text.count("| 2 |")) == (1, 1, 2)
+
+
 @pytest.mark.slow  # reads the studies and fits the regressors once more
 def test_the_same_studies_give_the_same_bytes(written):
     run(written, "again")
@@ -77,6 +144,13 @@ def test_too_small_a_landscape_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"has [45] policies; to hold some out takes 10"):
         release.run(tmp_path / "runs", "ptb-small", packaged=tmp_path / "p", results=tmp_path / "r")
     assert not (tmp_path / "p").exists()
+
+
+def test_nothing_is_written_where_no_policy_is_by_chance(tmp_path):
+    studied(tmp_path / "runs" / "evolution", "evolution", 40, 0, task="mnist-small", top=4, maps=True)
+    with pytest.raises(DataError, match=r"has 0 random trials; the effects of this space are 49 numbers"):
+        run(tmp_path, "first", "mnist-small")
+    assert not (tmp_path / "first").exists()
 
 
 def test_a_released_landscape_is_the_packaged_one():

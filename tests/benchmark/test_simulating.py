@@ -204,3 +204,20 @@ class TestCommonSeed:
             return run.ended.mean()
 
         assert ended(self.noise()) > ended(noise(0.5)) + 0.02
+
+
+def test_tokens_of_the_same_policy_are_one_among_the_best_and_share_their_luck():
+    """All proposals are one policy: there is nothing to choose from, and under one seed no noise."""
+    proposed = []
+
+    def make(seed):
+        searcher = Counting()
+        proposed.append(searcher)
+        return searcher
+
+    one_seed = replace(setup(8, top=3), common_seed=True)
+    told = simulate(make, lambda t: np.ones(len(t)), noise(0.5), one_seed, [0], lambda tokens: (0,))
+    apart = simulate(make, lambda t: np.ones(len(t)), noise(0.5), one_seed, [0])
+    same, different = ({t.reward for batch in s.taught for t in batch} for s in proposed)
+    assert (len(same), len(different)) == (1, 8)
+    assert told.ended == apart.ended == 1.0

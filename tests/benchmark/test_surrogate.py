@@ -9,16 +9,18 @@ import pytest
 from scipy.stats import spearmanr
 
 from autodropout.benchmark import regressors
+from autodropout.benchmark.canonical import Canonical
 from autodropout.benchmark.features import Features, drop_rate
 from autodropout.benchmark.held_out import by_source, ceiling, compare_regressors, correlation
 from autodropout.benchmark.landscapes import Benchmark
 from autodropout.benchmark.surrogate import Surrogate
 from autodropout.conv_space import ConvSpace
 from autodropout.errors import DataError, SpaceError, UsageError
+from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
 from autodropout.result import Result
 from autodropout.token_space import TokenSpace
-from toy_landscape import SPACE, true_reward
+from toy_landscape import MAPS, SPACE, true_reward
 
 CONV = ConvSpace(sites={"a": (8, 8), "b": (16, 16)}, schedule=True)
 
@@ -33,7 +35,7 @@ def test_features_tell_policies_apart(space):
     rows = Features([space]).of(space, tokens)
     assert rows.shape == (200, Features([space]).number)
     assert np.isfinite(rows).all()
-    assert len(np.unique(rows, axis=0)) == len(set(tokens))
+    assert len(np.unique(rows, axis=0)) == len({space.decode(t) for t in tokens})
 
 
 def test_features_of_no_dropout_are_zeros():
@@ -75,6 +77,42 @@ def test_a_space_beyond_the_landscape_is_refused(benchmark, space, message):
         benchmark.surrogate.predict([(0,) * len(space)], space)
     with pytest.raises(SpaceError, match=message):
         benchmark.surrogate.check(space)
+
+
+def test_features_see_the_shortcut_and_shared_channels_of_a_feature_map():
+    features = Features([MAPS])
+
+    def row(**fields):
+        pattern = ConvPattern(**{"height": 2, "width": 2, "stride": 2, "share_c": False} | fields)
+        return features.of(MAPS, [MAPS.encode(Policy({"group1.0.bn2": pattern}))])[0]
+
+    rate = ConvPattern(height=2, width=2, stride=2).drop_rate(8, 8)
+    plain, shared, both = row(), row(share_c=True), row(residual=True)
+    assert plain[:5] == pytest.approx([1.0, rate, np.log(rate), 0.0, 0.0])
+    assert shared[:5] == pytest.approx([1.0, rate, np.log(rate), rate, 0.0])
+    assert (plain != shared).sum() == 2  # the rate of what is shared, and the flag
+    assert (plain != both).sum() == 1
+    assert features.of(MAPS, [MAPS.encode(Policy({"bn": ConvPattern(height=1, width=1, stride=1)}))]).any()
+
+
+def test_equal_policies_have_equal_features_whatever_tokens_or_space_describe_them():
+    """At a tile of one pixel a stride of half a side and one of a side are both one pixel."""
+    half, one = ((1, stride, 4, 0, 2, 2, 0, 0) + (0,) * 8 for stride in (0, 1))
+    assert MAPS.decode(half) == MAPS.decode(one)
+    features = Features([MAPS])
+    first, second = features.of(MAPS, [half, one])
+    assert np.array_equal(first, second)
+    fewer = replace(MAPS, strides=(1.0, 2.0))
+    policy = fewer.decode((1, 0, 4, 0, 2, 2, 0, 0) + (0,) * 8)
+    assert policy == MAPS.decode(half)
+    assert np.array_equal(features.of(fewer, [fewer.encode(policy)])[0], first)
+
+
+@pytest.mark.parametrize("space", [SPACE, CONV], ids=["token", "conv"])
+def test_canonical_tokens_are_the_lowest_of_the_same_policy(space):
+    canonical = Canonical(space)
+    for tokens in drawn(space, 200):
+        assert canonical(tokens) == space.encode(space.decode(tokens))
 
 
 def test_features_need_a_space():
