@@ -38,22 +38,28 @@ class Row:
     Attributes:
         name: Of the picture's file.
         patterns: By what stands above the masks.
+        branches: Whether the lines are the residual branch and its shortcut, with a draw each, instead of two
+            channels.
     """
 
     name: str
     patterns: Mapping[str, Pattern]
+    branches: bool = False
 
 
 def rows() -> list[Row]:
     """Return all choices of both families."""
     return [
         _varied("conv-size", CONV, ("height", "width"), (1, 2, 4, 8, 16)),
+        _varied("conv-height", CONV, ("height",), (1, 4, 16)),
+        _varied("conv-width", CONV, ("width",), (1, 4, 16)),
         _varied("conv-stride", CONV, ("stride",), (2, 4, 8, 16)),
         _varied("conv-repeat", CONV, ("repeat",), (1, 2, 3, 4, "fill")),
         _varied("conv-rotate", CONV, ("rotate",), (0.0, 15.0, 30.0, 45.0, 60.0, 75.0)),
         _varied("conv-shear_x", CONV, ("shear_x",), (-0.4, -0.2, 0.0, 0.2, 0.4)),
         _varied("conv-shear_y", CONV, ("shear_y",), (-0.4, -0.2, 0.0, 0.2, 0.4)),
         _varied("conv-share_c", CONV, ("share_c",), (True, False)),
+        replace(_varied("conv-residual", CONV, ("residual",), (False, True)), branches=True),
         _varied("conv-rate", CONV, ("rate",), (0.25, 0.5, 1.0)),
         _varied("token-size", TOKEN, ("size",), (1, 2, 4, 8, "whole")),
         _varied("token-stride", TOKEN, ("stride",), (0, 1, 2, 4, 8)),
@@ -70,13 +76,16 @@ def draw(row: Row, folder: Path) -> Path:
     size = (1.55 * wide, 1.55 * DRAWS + 0.35) if conv else (2.5 * wide, 1.05 * DRAWS + 0.35)
     figure, grid = plt.subplots(DRAWS, wide, figsize=size, layout="constrained", squeeze=False)
     for column, (title, pattern) in zip(grid.T, row.patterns.items(), strict=True):
-        keep = _conv(pattern) if conv else _tokens(pattern)
+        keep = _conv(pattern, branches=row.branches) if isinstance(pattern, ConvPattern) else _tokens(pattern)
         rate = pattern.drop_rate(SIDE, SIDE) if isinstance(pattern, ConvPattern) else pattern.drop_rate()
         column[0].set_title(f"{title}\ndrops {rate:.1%}", fontsize=8)
         for axes, mask in zip(column, keep, strict=True):
             axes.imshow(mask, cmap=COLOURS, vmin=0, vmax=1, aspect="equal", interpolation="nearest")
             axes.set_xticks([])
             axes.set_yticks([])
+    if row.branches:
+        for axes, word in zip(grid[:, 0], ("branch", "shortcut"), strict=True):
+            axes.set_ylabel(word, fontsize=8)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"space-{row.name}.png"
     figure.savefig(path, dpi=110, metadata={"Software": None})
@@ -90,10 +99,16 @@ def _varied(name: str, base: Pattern, fields: Sequence[str], values: Sequence[ob
     return Row(name=name, patterns=patterns)
 
 
-def _conv(pattern: ConvPattern) -> NDArray[np.bool_]:
-    """Return masks (DRAWS, SIDE, SIDE): the first channels of one sample, which differ unless it shares."""
+def _conv(pattern: ConvPattern, *, branches: bool) -> NDArray[np.bool_]:
+    """Return masks (DRAWS, SIDE, SIDE): the first channels of one sample, which differ unless it shares.
+
+    Of branches, the second is kept whole unless the pattern has a draw for the shortcut, too.
+    """
     keep = conv_keep(pattern, (1, DRAWS, SIDE, SIDE), generator=torch.Generator().manual_seed(SEED))
-    return keep[0].expand(DRAWS, -1, -1).numpy()
+    drawn = keep[0].expand(DRAWS, -1, -1).clone()
+    if branches and not pattern.residual:
+        drawn[1] = True
+    return drawn.numpy()
 
 
 def _tokens(pattern: TokenPattern) -> NDArray[np.bool_]:
