@@ -150,23 +150,30 @@ def test_the_documentation_shows_what_cheaper_searches_are_worth(name):
     assert shown == len(ways) - ("half of it" in figures)  # that one is in the text
 
 
-def test_the_documentation_shows_the_comparison_on_mnist_small():
-    found = json.loads((ROOT / "results/mnist-small/comparison.json").read_text(encoding="utf8"))
-    page = (ROOT / "docs/results.md").read_text(encoding="utf8").split("## mnist-small")[1].split("\n## ")[0]
-    arms = {arm["name"].split()[0]: arm for arm in found["comparison"]["arms"]}
-    assert {arm["runs"] for arm in arms.values()} == {10}
-    for arm in arms.values():
-        (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
-        assert f"| {arm['mean']:.4f} | {arm['spread']:.4f} |".replace(" 0.", " .") in line
-    words = " ".join(page.split())
-    for one, other, shown in (
+SAID = {
+    "mnist-small": (
         ("policy", "none", "better than no dropout by 4.2 points (3.0 to 5.3)"),
         ("policy", "dropout", "tuned Dropout (-.0, -1.0 to .9)"),
         ("policy", "random", "random search (-.3, -1.3 to .7)"),
         ("policy", "dropblock", "over DropBlock nothing is shown (.4, -.3 to 1.1)"),
         ("l2", "policy", "4.6 points better than it (3.5 to 5.8)"),
         ("rand-augment", "policy+rand-augment", "costs 2.7 points (2.0 to 3.3)"),
-    ):
+    ),
+}
+"""Of each comparison on images, what the page says in words: an arm, another, and the sentence in points."""
+
+
+@pytest.mark.parametrize("task", SAID)
+def test_the_documentation_shows_the_comparison_on_images(task):
+    found = json.loads((ROOT / f"results/{task}/comparison.json").read_text(encoding="utf8"))
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8").split(f"\n## {task}\n")[1].split("\n## ")[0]
+    arms = {arm["name"].split()[0]: arm for arm in found["comparison"]["arms"]}
+    assert {arm["runs"] for arm in arms.values()} == {10}
+    for arm in arms.values():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
+        assert f"| {arm['mean']:.4f} | {arm['spread']:.4f} |".replace(" 0.", " .") in line
+    words = " ".join(page.split())
+    for one, other, shown in SAID[task]:
         assert shown in words
         paired = paired_difference(arms[one]["values"], arms[other]["values"])
         figures = [float(figure) for figure in re.findall(r"-?\d*\.\d", shown)]
