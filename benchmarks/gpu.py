@@ -2,8 +2,8 @@
 
 Every figure is a ratio: each round runs all cases one after the other and divides by the same round's step
 without a policy. Steps are timed by the device's own events, several at a time. Target: at most 1.10 with a
-pattern on every site. How many trials an hour fit onto one GPU is measured by: autodropout calibrate
-cifar10-wrn28-2 --slots 1,2,4,8 --budget 0.01
+pattern on every site. How many trials should share one GPU is measured by: autodropout calibrate
+cifar10-wrn28-2 --slots 1,2,4,8 --budget 0.1
 
     python benchmarks/gpu.py [--rounds 15] [--batch 128] [--plain]
 

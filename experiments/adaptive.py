@@ -17,7 +17,7 @@ every unit; the strengths are options. Standard and adaptive dropout have one me
 distribution over channels differs; "adaptive-unimportant" is the other direction. Below the table of all arms
 stand the pairs that were chosen beforehand: adaptive dropout beside each of the others under one setting. It
 may be stopped at any moment; the same command goes on and begins only those trainings anew that were under
-way. What was found is copied to results/adaptive, unless an option changed a strength.
+way. What was found is copied to results/adaptive, unless an option changed a strength, or it has fewer seeds.
 """
 
 import argparse
@@ -38,6 +38,7 @@ from autodropout.engine.options import ExecutorName
 from autodropout.errors import UsageError
 from comparing import RESULTS, Pair, conduct, refuse
 
+SEEDS = 5
 ARMS = ("none", "l1", "l2", "standard", "adaptive", "adaptive-unimportant")
 SENSITIVITY: Mapping[str, tuple[float, ...]] = {
     "epochs": (0.25, 0.5, 1.0, 1.5),  # of the printed number
@@ -158,7 +159,7 @@ def started(given: argparse.Namespace) -> None:
     place = None if given.data is None else str(Path(given.data).absolute())
     name = f"{given.experiment}-small" if given.small else given.experiment
     directory = given.out or Path(f"runs/adaptive-{name}")
-    results = RESULTS / "adaptive" / name if strong == USUAL else None
+    results = RESULTS / "adaptive" / name if strong == USUAL and given.seeds >= SEEDS else None
 
     def made() -> Comparison:
         arms = asked(given.experiment, strong, place, small=given.small)
@@ -173,7 +174,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("experiment", choices=EXPERIMENTS, metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
     parser.add_argument("--small", action="store_true", help="the small sibling, for 2 cores")
     parser.add_argument("--data", default=os.environ.get(VARIABLE), help="folder of the data sets")
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each arm; the paper does not say")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each arm; the paper does not say")
     parser.add_argument("--rate", type=float, default=USUAL.rate, help="mean rate of dropout")
     parser.add_argument("--l1", type=float, default=USUAL.l1, help="factor of the sum of magnitudes")
     parser.add_argument("--l2", type=float, default=USUAL.l2, help="factor of half the sum of squares")

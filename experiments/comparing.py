@@ -137,6 +137,11 @@ def conduct(
         sys.exit("Stopped on request. The same command goes on.")
     print(found, keep(found, pairs(found.values), out), sep="\n\n")
     if results is not None:
-        results.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            shutil.copy(out / name, results / name)
+        copied(out, results)
+
+
+def copied(out: Path, results: Path) -> None:
+    """Copy what a comparison says from its directory to that of the committed figures."""
+    results.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        shutil.copyfile(out / name, results / name)

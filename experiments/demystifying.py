@@ -6,7 +6,7 @@ TABLE is 1, 2, 3, 4-svhn, 4-cifar10, 5-svhn, 5-cifar10, 5-cifar100, 6-all-conv, 
 cells of 2 and 5-cifar10 in one comparison, as both are of one network on the same images. DATA holds the data
 sets; without --data it is what AUTODROPOUT_DATA says. It may be stopped at any moment; the same command goes
 on and begins only those trainings anew that were under way. What was found is copied to results/demystifying,
-unless --steps or --weight-decay changed it.
+unless --steps or --weight-decay changed it, or it has fewer seeds.
 
 Figures 1 to 3 are drawn from what tables 1, 2 and 4-cifar10 leave behind (demystifying_figures.py), and
 demystifying_power.py says how many seeds the paper's differences need: those of Table 3 are .0001 to .0007,
@@ -39,6 +39,7 @@ from demystifying_cells import (
     resnet20,
 )
 
+SEEDS = 4
 RATIOS = (0.3, 0.2, 0.1, 0.05, 0.01, 0.005)
 POINTS = 20
 BOTH = "2+5-cifar10"
@@ -229,7 +230,7 @@ def started(given: argparse.Namespace) -> None:
     place = None if given.data is None else str(Path(given.data).absolute())
     name = f"{given.table}-small" if given.small else given.table
     directory = given.out or Path(f"runs/demystifying-{name}")
-    as_printed = given.steps is None and given.weight_decay is None
+    as_printed = given.steps is None and given.weight_decay is None and given.seeds >= SEEDS
 
     def made() -> Comparison:
         asked.images(place)  # what is missing is said before anything runs
@@ -245,7 +246,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("table", choices=SETTINGS, metavar="TABLE", help=", ".join(SETTINGS))
     parser.add_argument("--small", action="store_true", help="the small sibling, for 2 cores")
     parser.add_argument("--data", default=os.environ.get(VARIABLE), help="folder of the data sets")
-    parser.add_argument("--seeds", type=int, default=4, help="runs of each cell; the paper has 4")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each cell; the paper has 4")
     parser.add_argument("--steps", type=int, help="optimiser steps (default: as printed)")
     parser.add_argument("--weight-decay", type=float, help="(default: as printed)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")

@@ -29,13 +29,12 @@ from autodropout.comparison import Comparison, read_comparison
 from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.result import Confirmed
-from comparing import answers, table
+from comparing import answers, copied, table
 
 RESULTS = Path(__file__).parents[1] / "results" / "transfer"
 OUT = Path("runs/transfer")
 SOURCE = "ptb-small"
 POLICY = "policy.json"
-KEPT = ("comparison.json", "comparison.md")
 PAIRS = "pairs"
 TRANSLATION = ("none", "dropout", "variational-everywhere")
 TARGETS = {
@@ -147,9 +146,7 @@ def run(
     for target, arguments in commands(how, policy, out).items():
         if code := command(arguments):
             return code
-        (results / target).mkdir(parents=True, exist_ok=True)
-        for name in KEPT:
-            shutil.copyfile(out / target / name, results / target / name)
+        copied(out / target, results / target)
         keep_pairs(read_comparison(out / target), TARGETS[target], results / target)
     shutil.copyfile(policy, results / POLICY)
     facts = {"task": SOURCE, "search": place.name, "reward": best.reward, "rewards": list(best.rewards)}

@@ -4,7 +4,7 @@
 
 Found policies and their figures come from results/, so that nothing is typed by hand; a policy is let in only
 if it was better than the best tuned baseline (adjusted p below .05). Of several searches on one task that
-won, it is the first of the heart's, by REINFORCE: to take the best of them would need another comparison.
+won, it is the first by REINFORCE: to take the best of them would need another comparison.
 Seconds on one core.
 """
 
@@ -127,7 +127,8 @@ def methods() -> list[Entry]:
             "dropblock-resnet50",
             "One block of 7x7 for each sample and channel in the last two stages, a tenth of a map.",
             "torchvision's and timm's resnet50",
-            "Ghiasi et al. 2018, block size 7 and keep probability .9; a draw of theirs may have more blocks",
+            "Ghiasi et al. 2018, block size 7 and keep probability .9; theirs has any number of blocks, also "
+            "behind the other convolutions and on the shortcuts",
             Policy({f"layer{stage}.*.bn3": _one_block(7, side, 0.1) for stage, side in ((3, 14), (4, 7))}),
         ),
         _method(
@@ -312,7 +313,7 @@ def _table(evidence: Evidence) -> list[str]:
         f"{evidence.against} (95% interval {evidence.low:+.4f} to {evidence.high:+.4f}, Holm-adjusted "
         f"p = {evidence.p:.2g}).",
         "",
-        f"| arm | {evidence.figure} | deviation | the policy's less it (95% interval) | p, not adjusted |",
+        f"| arm | {evidence.figure} | deviation | policy minus this arm (95% interval) | p, not adjusted |",
         "|---|---:|---:|---:|---:|",
     ]
     return [*head, *map(_row, evidence.arms), ""]

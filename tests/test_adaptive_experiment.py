@@ -87,7 +87,7 @@ def test_an_arm_follows_from_its_seed(arm):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_source_of_relevance_trains_the_sibling(method):
-    if method in ("integrated-gradients", "deeplift"):
+    if method in ("integrated_gradients", "deeplift"):
         pytest.importorskip("captum", reason="an optional source of relevance")
     run = experiment.runs("sources", STRENGTHS, None, small=True)[f"adaptive {method}"]
     result = replace(run, steps=2, multiplier=0.0625, batch_size=10).train(loaded(), 0)
@@ -113,17 +113,19 @@ def test_an_experiment_goes_on_where_it_was_stopped_and_is_copied(tmp_path, monk
 
     monkeypatch.setattr(single.ImageRun, "__call__", call)
     monkeypatch.setattr(experiment, "run", lambda *given: real_run(*given, executor="inline"))
-    words = ["cifar10", "--small", "--seeds", "2", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    words = ["cifar10", "--small", "--seeds", "5", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit, match="The same command goes on"):
         experiment.started(experiment.arguments().parse_args(words))
     experiment.started(experiment.arguments().parse_args(words))
-    assert sorted(trained) == sorted([*experiment.ARMS, *experiment.ARMS, trained[2]])
+    assert sorted(trained) == sorted([*(5 * experiment.ARMS), trained[2]])
     copied = tmp_path / "results" / "adaptive" / "cifar10-small"
     found = json.loads((copied / "comparison.json").read_text(encoding="utf8"))
-    assert {arm["runs"] for arm in found["comparison"]["arms"]} == {2}
+    assert {arm["runs"] for arm in found["comparison"]["arms"]} == {5}
     assert str(tmp_path).encode() not in (tmp_path / "out" / "study.db").read_bytes()
-    words = [*words[:-1], str(tmp_path / "other"), "--rate", "0.2"]
-    experiment.started(experiment.arguments().parse_args(words))
+    few = [*words[:-1], str(tmp_path / "few"), "--seeds", "2"]
+    experiment.started(experiment.arguments().parse_args(few))
+    other = [*words[:-1], str(tmp_path / "other"), "--rate", "0.2"]
+    experiment.started(experiment.arguments().parse_args(other))
     assert json.loads((copied / "comparison.json").read_text(encoding="utf8")) == found
 
 

@@ -185,15 +185,15 @@ def test_a_table_is_stopped_goes_on_and_is_copied(tmp_path, monkeypatch):
     monkeypatch.setattr(cells.Cell, "__call__", call)
     real_run = tables.run
     monkeypatch.setattr(tables, "run", lambda *given: real_run(*given, executor="inline"))
-    words = ["3", "--data", str(tmp_path), "--seeds", "2", "--out", str(tmp_path / "out")]
+    words = ["3", "--data", str(tmp_path), "--seeds", "4", "--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit, match="The same command goes on"):
         tables.started(tables.arguments().parse_args(words))
     tables.started(tables.arguments().parse_args(words))
-    assert len(trained) == 23
-    assert len(set(trained)) == 22
+    assert len(trained) == 45
+    assert len(set(trained)) == 44
     copied = tmp_path / "results" / "demystifying" / "3"
     found = json.loads((copied / "comparison.json").read_text(encoding="utf8"))
-    assert {arm["runs"] for arm in found["comparison"]["arms"]} == {2}
+    assert {arm["runs"] for arm in found["comparison"]["arms"]} == {4}
     assert str(tmp_path).encode() not in (tmp_path / "out" / "study.db").read_bytes()
     assert "| augmented 0.5 | standard 0.5 |" in (copied / "comparison.md").read_text(encoding="utf8")
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
-from autodropout import fused, tiling
+from autodropout import fused, fused_tokens, tiling
 from autodropout import planes as planes_of
 from autodropout.fused import drop_drawn
 from autodropout.layers import PatternDropout
@@ -158,7 +158,8 @@ def test_samples_under_vmap_draw_their_own_masks():
 @pytest.mark.parametrize("pattern", [TILES, CONV[0], TOKEN[2], TOKEN[0], TOKEN[6]])
 def test_the_output_may_be_changed_in_place(pattern, eager, monkeypatch):
     if not eager:
-        monkeypatch.setattr(fused, "runs_eagerly_on_cpu", lambda h: False)
+        for module in (fused, fused_tokens):
+            monkeypatch.setattr(module, "runs_eagerly_on_cpu", lambda h: False)
     h = torch.randn(MAPS if isinstance(pattern, ConvPattern) else SEQUENCES, requires_grad=True)
     y = drop_drawn(h, pattern, GeneratorNoise(seeded()))
     kept = y.detach() != 0

@@ -19,7 +19,18 @@ from autodropout.pattern import TokenPattern
 def drop_tokens(
     h: Tensor, pattern: TokenPattern, noise: Noise, strength: float | Tensor | None, valid: Tensor | None
 ) -> Tensor:
-    """Do what ``drop_drawn`` does for a token pattern, from which its arguments are."""
+    """Do what ``drop_drawn`` does for a token pattern.
+
+    Args:
+        h: (..., T, C), of a float dtype, with any strides.
+        pattern: What to drop; not off.
+        noise: Source of draws.
+        strength: Factor on the rate; None is 1.
+        valid: Bool with at least one axis, broadcastable to h; None is everywhere.
+
+    Returns:
+        Same shape, dtype and memory format as h.
+    """
     if h.numel() == 0 or not runs_eagerly_on_cpu(h):
         return drop(h, drawn_token_keep(pattern, h.shape, noise, strength), valid)
     phase, coins = drawn_tokens(pattern, h.shape, noise, strength)
@@ -48,12 +59,12 @@ def _drop_rows(
     torch.bitwise_not(coins, out=keep[:-2].view(torch.bool))
     # Sums of bytes are five times as fast as sums of bools.
     kept_of_row = keep.sum(-1, dtype=torch.int32)
-    size = h.numel()
+    size = row.numel() * keep.shape[-1]
     if valid is not None:
         row = torch.where(valid.squeeze(-1), row, len(coins) + 1)
         kept_of_row[-1] = 0
         size = _num_valid(valid, size)
-    kept = kept_of_row.index_select(0, row.flatten()).sum() * (h.shape[-1] // keep.shape[-1])
+    kept = kept_of_row.index_select(0, row.flatten()).sum()
     if valid is not None and is_short(h):
         return dropped_by(h, size, kept, _Within(_times_rows), valid, keep, row)
     return dropped_by(h, size, kept, _times_rows, keep, row)

@@ -1,7 +1,7 @@
 """A hidden state times a mask times a number, as one operation of autograd.
 
 The mask is made from what was drawn, in the forward pass and once more in the backward pass, so that nothing
-of the hidden state's size is kept in between.
+of the hidden state's size is kept in between, unless every element has a coin of its own.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,14 @@ def dropped_by(h: Tensor, size: int, kept: Tensor, times: Times, *drawn: Tensor)
     """Return h with its mask at work, scaled as AutoDropout's Eq. 1 has it.
 
     Args:
-        h: Hidden state of a float dtype.
-        size: Elements of the mask.
-        kept: 0-dim int64, how many of them are kept.
+        h: Hidden state of a float dtype, any shape.
+        size: Elements of the mask, those that take no part not counted.
+        kept: 0-dim integer, how many of them are kept.
         times: Multiplies it by mask and factor.
         drawn: What ``times`` makes the mask from.
+
+    Returns:
+        Same shape and dtype as h.
     """
     y: Tensor = _Dropped.apply(h, _factor(size, kept, h.dtype), times, *drawn)
     return y
@@ -66,7 +69,10 @@ class _Dropped(torch.autograd.Function):
 
 
 def times_keep(h: Tensor, factor: float, keep: Tensor) -> Tensor:
-    """Multiply by a keep mask, bool or bytes, that broadcasts to h."""
+    """Return h * keep * factor for a keep mask, bool or bytes, that broadcasts to h.
+
+    It lies in memory as h does where the mask is as large as h, and as torch's products do elsewhere.
+    """
     if keep.shape == h.shape:
         y = torch.empty_like(h).copy_(keep.view(torch.uint8))
         return torch.addcmul(h.new_zeros(()), h, y, value=factor, out=y)

@@ -3,6 +3,7 @@
 import json
 import shlex
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -11,6 +12,8 @@ from autodropout.comparison import read_comparison
 from autodropout.comparison.kept import kept
 from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
+from autodropout.tasks import registry
+from autodropout.tasks.images.digits import Digits
 
 FROM_PROXY = ("stripes-large", "--policy", "found.json", "--found-on", "stripes")
 SMALLEST = ("--baselines", "none", "--seeds", "2", "--executor", "inline")
@@ -43,13 +46,22 @@ def test_the_search_of_a_proxy_keeps_the_comparison_of_its_own_task(family):
 @pytest.mark.parametrize(
     ("source", "text"),
     [
-        ("toy", "error: a policy cannot be moved from toy to toy; --found-on is for image tasks\n"),
+        ("digits", "error: a policy cannot be moved from digits to toy; --found-on is for image tasks\n"),
         ("tay", "error: there is no task 'tay'; did you mean 'toy'? All are listed by: autodropout tasks\n"),
     ],
 )
-def test_policies_of_other_tasks_are_refused_before_anything_runs(capsys, toy, source, text):
+def test_policies_of_other_tasks_are_refused_before_anything_runs(capsys, toy, monkeypatch, source, text):
+    monkeypatch.setattr(registry, "TASKS", MappingProxyType({"toy": toy, "digits": Digits()}))
     Policy({"a": ConvPattern(height=1, width=1)}).save("mine.json")
     assert main(["compare", "toy", "--policy", "mine.json", "--found-on", source, *SMALLEST]) == 2
     assert capsys.readouterr().err == text
     assert toy.evaluated == 0
     assert not Path("runs").exists()
+
+
+def test_found_on_the_task_itself_is_as_it_stands(toy):
+    Policy({"a": ConvPattern(height=1, width=1)}).save("mine.json")
+    assert (
+        main(["compare", "toy", "--policy", "mine.json", "--found-on", "toy", *SMALLEST, "--out", "x"]) == 0
+    )
+    assert list(kept(Path("x")).arms["policy"].sites) == ["a"]

@@ -35,7 +35,8 @@ class Calibrate(Command):
         task: Name of the task; autodropout tasks lists them.
         slots: Numbers of slots to measure, with commas between them.
         trials: Timed trials per slot.
-        budget: Fraction of a full training that each of them is; the rates are of such short ones.
+        budget: Fraction of a full training that each of them is. The rates are of such short ones, of which
+            building, compiling and scoring take a larger share: they compare numbers of slots.
         devices: GPUs dealt out to the slots in turn, with commas between them.
         data: Folder of data sets, for a task that reads files; tasks says which.
         json: Print JSON for a machine instead of a table.
@@ -82,7 +83,12 @@ class Calibrate(Command):
                 terminal.print(_line(rate))
         if (best := proposed(found)) is None:
             raise StudyError(f"not even {slots[0]} at a time can be trained here: {found[0].problem}")
-        facts = {"task": task.name, "rates": [asdict(rate) for rate in found], "best": best.slots}
+        facts = {
+            "task": task.name,
+            "budget": self.budget,
+            "rates": [asdict(rate) for rate in found],
+            "best": best.slots,
+        }
         terminal.print(json.dumps(facts, indent=2) if self.json else self._proposal(best))
 
     def _proposal(self, best: "Rate") -> str:

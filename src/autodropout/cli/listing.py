@@ -86,9 +86,13 @@ def _facts(task: "Task") -> dict[str, object]:
 
 
 def _num_parameters(task: "Task") -> int | None:
-    """Count the parameters of a task's network; None where its library is not installed."""
+    """Return the number of parameters of a task's network; None where its library is not installed."""
     import torch
 
+    from autodropout.tasks.sizes import PARAMETERS
+
+    if task.name in PARAMETERS:
+        return PARAMETERS[task.name]
     try:
         with torch.device("meta"):  # no number is drawn
             return sum(parameter.numel() for parameter in task.model().parameters())

@@ -27,7 +27,7 @@ def moved(policy: Policy, found_on: str | None, task: "Task") -> Policy:
             no site in common.
         SiteError: The policy does not fit the network that it was found on.
     """
-    if found_on is None:
+    if found_on in (None, task.name):
         return policy
     from autodropout.tasks.images.task import ImageTask
     from autodropout.tasks.images.transfer import transferred_to

@@ -116,11 +116,14 @@ def _file(folder: Path, name: str) -> Path:
 
 def _size(file: Path) -> int:
     """Return how many bytes are inside, as a compressed file says at its end."""
-    if file.suffix != ".gz":
-        return file.stat().st_size
-    with file.open("rb") as stream:
-        stream.seek(max(0, file.stat().st_size - 4))
-        return int.from_bytes(stream.read(4), "little")
+    try:
+        if file.suffix != ".gz":
+            return file.stat().st_size
+        with file.open("rb") as stream:
+            stream.seek(max(0, file.stat().st_size - 4))
+            return int.from_bytes(stream.read(4), "little")
+    except OSError as error:
+        raise _unreadable(file, error) from error
 
 
 def _content(file: Path) -> bytes:
@@ -132,4 +135,8 @@ def _content(file: Path) -> bytes:
             f"{file} is damaged ({error}); remove it and download it again from {SOURCE}"
         ) from error
     except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}); check its permissions") from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: OSError) -> DataError:
+    return DataError(f"{file} cannot be read ({error.strerror}); check its permissions")

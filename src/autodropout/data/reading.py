@@ -54,9 +54,9 @@ def middle_crops(files: Files, size: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def num_readers() -> int:
-    """Return how many processes read: the cores that fall to this trial, less one for training, at most 16.
+    """Return how many processes read: the cores that fall to this trial, less one for training, 1 to 16.
 
-    Of two cores, none: the process that trains reads, too.
+    On a machine of one or two cores none: there the process that trains reads, too.
     """
     return 0 if usable_cores() <= 2 else min(max(1, share_of_cores() - 1), 16)
 

@@ -38,8 +38,11 @@ def strip_files(folder: Path, part: str, count: int) -> list[Path]:
 
 def _is_whole(file: Path) -> bool:
     """Return whether a file is as long as the head of a WebP picture says."""
-    with file.open("rb") as stream:
-        head = stream.read(12)
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(12)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror}); check its permissions") from error
     said = 8 + int.from_bytes(head[4:8], "little")
     return (head[:4], head[8:], file.stat().st_size) == (b"RIFF", b"WEBP", said)
 

@@ -177,6 +177,28 @@ def test_a_description_holds_every_setting_and_no_address():
     assert "learning_rate=0.1" in text
     assert "loss=torch.nn.functional.cross_entropy" in text
     assert "{'a': partial(torch.nn.functional.cross_entropy, (), {'label_smoothing': 0.1})}" in text
-    assert described(UNLABELLED.source).startswith("FewLabelled(source=tasks_of_noise.Drawn, num_labels=12")
+    assert described(UNLABELLED.source).startswith(
+        "autodropout.data.few_labelled.FewLabelled(source=tasks_of_noise.Drawn(), num_labels=12"
+    )
     for task in (*IMAGE_TASKS, *UDA_TASKS, *IMAGENET_TASKS):
-        assert " at 0x" not in described((task.source, task.recipe, task.unlabelled))
+        assert " at 0x" not in described((task.network, task.source, task.recipe, task.unlabelled))
+
+
+def test_settings_of_objects_and_nameless_functions_are_told_apart():
+    def power(exponent):
+        return lambda x: x**exponent
+
+    pairs = [
+        (torch.nn.CrossEntropyLoss(label_smoothing=0.1), torch.nn.CrossEntropyLoss(label_smoothing=0.2)),
+        (power(2), power(3)),
+        (lambda x: x + 1, lambda x: x + 2),
+        (Path("a"), Path("b")),
+        (torch.float32, torch.float64),
+        (torch.ones(2), torch.zeros(2)),
+        ("abc".upper, "abd".upper),
+        (torch.nn.Linear(1, 1).forward, torch.nn.Linear(1, 2).forward),
+    ]
+    for one, other in pairs:
+        assert described(one) != described(other)
+        assert described(one) == described(one)
+        assert " at 0x" not in described(one)

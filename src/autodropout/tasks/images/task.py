@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Self
 
 import torch
@@ -124,8 +125,7 @@ class ImageTask:
         """
         data = self.source.load(self.data)
         if self.saving is not None and isinstance(self.source, Photographs):
-            self.saving.folder.mkdir(parents=True, exist_ok=True)
-            self.source.write_split(self.data, self.saving.folder / SPLIT)
+            self._note(self.source, self.saving.folder / SPLIT)
         torch.manual_seed(seed)
         net = self.model()
         asked = batchwise(prepare(net))
@@ -141,6 +141,12 @@ class ImageTask:
         that is given here says of them.
         """
         return replace(self, saving=saving)
+
+    def _note(self, source: Photographs, file: Path) -> None:
+        """Write down which photographs were drawn; what another training left there stays."""
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            source.write_split(self.data, file)
 
     def _identified(self) -> Saving | None:
         """Return where the checkpoint is kept, its identity with all that a training depends on."""

@@ -88,6 +88,10 @@ def test_the_names_of_what_was_drawn_are_put_beside_the_checkpoint(folder, tmp_p
         for kind in ("ant",) * count + ("bee",) * count
     ]
     assert len(set(lines)) == 10
+    other = replace(uda(folder), source=replace(FEW, seed=FEW.seed + 1))
+    with pytest.raises(UsageError, match="another training"):
+        other.keeping(Saving(folder=out, identity="x", every=60.0)).evaluate(Policy({}), 0)
+    assert (out / SPLIT).read_text(encoding="utf8").splitlines() == lines
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
