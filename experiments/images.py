@@ -45,6 +45,9 @@ RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/images")
 TASKS = ("cifar10-small", "mnist-small")
 FILES = ("best.json", "compare/comparison.json", "compare/comparison.md")
+STOPPED = 130
+"""Exit code of a comparison that was stopped on request, as of one that Ctrl-C stopped."""
+
 COMBINED = "rand-augment"
 """What is also put on top of the policy, as in the paper's Table 2."""
 
@@ -128,6 +131,8 @@ def run(
         find(task, out / task, size, results)
         if code := command(comparison(task, out / task, size)):
             return code
+        if not all((out / task / name).is_file() for name in FILES):
+            return STOPPED
         (results / task).mkdir(parents=True, exist_ok=True)
         for name in FILES:
             shutil.copyfile(out / task / name, results / task / Path(name).name)

@@ -167,17 +167,25 @@ def ended(
     # A shell lets what it starts in the background ignore SIGINT, and children inherit that, but no handlers.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    # In a group of its own it is told by us alone: the terminal would tell it a second time.
-    child = subprocess.Popen(words, cwd=ROOT, env=environment, process_group=0)
+    child: subprocess.Popen[bytes] | None = None
     try:
+        # In a group of its own it is told by us alone: the terminal would tell it a second time.
+        child = subprocess.Popen(words, cwd=ROOT, env=environment, process_group=0)
         return child.wait(seconds)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        child.send_signal(signal.SIGINT)
+        return None if child is None else _stopped(child, grace)
+    finally:
+        if child is not None and child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def _stopped(child: "subprocess.Popen[bytes]", grace: float) -> int | None:
+    """Ask a process to stop; return 0 if it was done by then, else None."""
     try:
+        child.send_signal(signal.SIGINT)
         return 0 if child.wait(grace) == 0 else None
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
         return None
 
 

@@ -1,11 +1,13 @@
 """The table of claims in docs/results.md: every row has a verdict, and what it names exists."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from autodropout import zoo
+from autodropout.significance import paired_difference
 from autodropout.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -59,3 +61,49 @@ def test_all_tables_of_all_three_papers_are_there():
         assert table in SECTION
     for figures in ("Figures 1 to 4", "Figure 5", "Figures 1 and 2", "Figure 3"):
         assert f"| {figures}: " in SECTION
+
+
+DIFFERENCES = {
+    "mnist-small": (
+        ("augmented-dropout", "dropout", "difference .2 points (-.8 to 1.2), p = .69"),
+        ("adaptive-dropout", "none", ".8 points over none (-.0 to 1.7, p = .06)"),
+        (
+            "adaptive-dropout",
+            "spatial-dropout",
+            ".3 over the same coins at equal rates (spatial dropout; -.5 to 1.1, p = .47)",
+        ),
+        ("adaptive-dropout", "l1", ".7 over L1 (.1 to 1.2, p = .02)"),
+        ("l2", "adaptive-dropout", "8.0 below L2"),
+        ("dropout", "adaptive-dropout", "3.4 below standard dropout (p < .0001 each)"),
+    ),
+    "transfer/wikitext2-small": (
+        ("variational-dropout", "dropout", "difference -.16 (-.48 to .16), p = .24"),
+        ("paper-finding", "variational-dropout", "Variational Dropout 33.27 (p = .006)"),
+        ("policy", "paper-finding", "what our search found 30.15 (p = .0003)"),
+    ),
+}
+"""What the table says of two arms of a comparison: difference, ends of its interval, p, as far as it does."""
+
+
+@pytest.mark.parametrize(
+    ("place", "one", "other", "said"),
+    [(place, *row) for place, rows in DIFFERENCES.items() for row in rows],
+    ids=[row[2][:40] for rows in DIFFERENCES.values() for row in rows],
+)
+def test_differences_are_those_of_the_committed_runs(place, one, other, said):
+    assert said in SECTION
+    found = json.loads((ROOT / "results" / place / "comparison.json").read_text(encoding="utf8"))
+    arms = {arm["name"].split()[0]: arm["values"] for arm in found["comparison"]["arms"]}
+    paired = paired_difference(arms[one], arms[other])
+    points = 100.0 if place == "mnist-small" else 1.0
+    decimals = 1 if place == "mnist-small" else 2
+    figures = {f"{points * end:.{decimals}f}" for end in (paired.difference, paired.low, paired.high)}
+    shown = {figure.replace("0.", ".", 1) if "0." in figure[:3] else figure for figure in figures}
+    head, _, tail = said.partition("p ")
+    numbers = re.findall(r"-?\d*\.\d+", head)
+    assert {number for number in numbers if number not in ("33.27", "30.15")} <= shown
+    if match := re.search(r"= (\.\d+)", tail):
+        digits = len(match[1]) - 1
+        assert float(match[1]) == pytest.approx(paired.p, abs=0.51 * 10**-digits)
+    elif tail:
+        assert paired.p < 1e-4
