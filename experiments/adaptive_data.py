@@ -28,6 +28,21 @@ from autodropout.tasks.images.photograph_batches import PhotographBatches
 
 Name = Literal["cifar10", "cifar100", "imagenet"]
 TINY = "tiny-imagenet-10"
+TINY_CLASSES = (
+    "n01443537",
+    "n02056570",
+    "n02106662",
+    "n02123045",
+    "n02279972",
+    "n02814860",
+    "n04146614",
+    "n04285008",
+    "n04398044",
+    "n07873807",
+)
+"""Those that our figures are of: goldfish, king penguin, German shepherd, tabby, monarch, beacon, school bus,
+sports car, teapot, pizza."""
+
 CHUNK = 250
 
 
@@ -51,7 +66,10 @@ def check(name: Name, small: bool, folder: str | None) -> None:
     if (source := _source(name, small)) is not None:
         source.check(folder)
     elif not (place := _tiny_file(folder)).exists():
-        raise DataError(f"there is no {place}; ImageNet's sibling is ten classes of Tiny ImageNet, zipped")
+        raise DataError(
+            f"there is no {place}; ImageNet's sibling is ten classes of Stanford's Tiny ImageNet, "
+            f"{', '.join(TINY_CLASSES)}: zip their images as train/CLASS/*.JPEG and val/CLASS/*.JPEG"
+        )
 
 
 def load(name: Name, small: bool, folder: str | None) -> Loaded:

@@ -155,8 +155,11 @@ def test_text_is_trained_on_with_every_arm(kind):
 @pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize("name", ["imagenet", "cifar10", "cifar100"])
 def test_missing_images_are_said(tmp_path, name, small):
-    with pytest.raises(DataError, match=r"[Tt]here (is|are) no|is not at"):
+    with pytest.raises(DataError, match=r"[Tt]here (is|are) no|is not at") as caught:
         experiment.asked(name, STRENGTHS, str(tmp_path), small=small)
+    if small and name == "imagenet":
+        assert "n01443537, n02056570" in str(caught.value)
+        assert "train/CLASS/*.JPEG" in str(caught.value)
 
 
 def test_a_damaged_archive_is_named(tmp_path):
