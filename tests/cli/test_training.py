@@ -111,6 +111,7 @@ def test_a_task_that_keeps_no_checkpoint(toy, capsys):
     assert "fetch it" in failed(capsys, 2, "train", "toy", "--out", "y")
 
 
-def test_only_image_tasks_share_policies(toy, capsys):
-    line = failed(capsys, 2, "train", "toy", "--found-on", "toy", "--out", "x")
-    assert "a policy cannot be moved from toy to toy; --found-on is for image tasks" in line
+def test_only_image_tasks_share_policies(toy, capsys, monkeypatch):
+    monkeypatch.setattr(registry, "TASKS", {"toy": toy, "stripes": TASK})
+    line = failed(capsys, 2, "train", "toy", "--found-on", "stripes", "--out", "x")
+    assert "a policy cannot be moved from stripes to toy; --found-on is for image tasks" in line
