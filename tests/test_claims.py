@@ -76,6 +76,17 @@ DIFFERENCES = {
         ("l2", "adaptive-dropout", "8.0 below L2"),
         ("dropout", "adaptive-dropout", "3.4 below standard dropout (p < .0001 each)"),
     ),
+    "cifar10-small": (
+        ("policy", "none", "+2.4 (1.4 to 3.4)"),
+        ("policy", "dropblock", "-.1 (-.9 to .7), 10 paired seeds each"),
+        ("dropblock", "none", "2.5 points ahead (1.8 to 3.3, p < .0001)"),
+        ("augmented-dropout", "dropout", "-.0 (-.8 to .7), p = .91"),
+        ("adaptive-dropout", "none", "1.8 over none (1.1 to 2.5, p = .0003)"),
+        ("adaptive-dropout", "spatial-dropout", "-.3 to the same coins (-1.2 to .6, p = .41)"),
+        ("adaptive-dropout", "l1", "1.7 over L1 (.8 to 2.5, p = .002)"),
+        ("adaptive-dropout", "l2", "level with L2 (.0, -1.0 to 1.0)"),
+        ("adaptive-dropout", "dropout", "standard dropout (-.5, -1.4 to .4, p = .27)"),
+    ),
     "transfer/wikitext2-small": (
         ("variational-dropout", "dropout", "difference -.16 (-.48 to .16), p = .24"),
         ("paper-finding", "variational-dropout", "Variational Dropout 33.27 (p = .006)"),
@@ -95,8 +106,7 @@ def test_differences_are_those_of_the_committed_runs(place, one, other, said):
     found = json.loads((ROOT / "results" / place / "comparison.json").read_text(encoding="utf8"))
     arms = {arm["name"].split()[0]: arm["values"] for arm in found["comparison"]["arms"]}
     paired = paired_difference(arms[one], arms[other])
-    points = 100.0 if place == "mnist-small" else 1.0
-    decimals = 1 if place == "mnist-small" else 2
+    points, decimals = (1.0, 2) if place.startswith("transfer") else (100.0, 1)
     figures = {f"{points * end:.{decimals}f}" for end in (paired.difference, paired.low, paired.high)}
     shown = {figure.replace("0.", ".", 1) if "0." in figure[:3] else figure for figure in figures}
     head, _, tail = said.partition("p ")

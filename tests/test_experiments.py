@@ -159,6 +159,19 @@ SAID = {
         ("l2", "policy", "4.6 points better than it (3.5 to 5.8)"),
         ("rand-augment", "policy+rand-augment", "costs 2.7 points (2.0 to 3.3)"),
     ),
+    "cifar10-small": (
+        ("policy", "none", "better than no dropout by 2.4 points (1.4 to 3.4,"),
+        ("policy", "dropblock", "DropBlock (-.1, -.9 to .7,"),
+        ("policy", "dropout", "Dropout (.2, -.8 to 1.2,"),
+        ("policy", "spatial-dropout", "SpatialDropout (.3, -.4 to 1.0,"),
+        ("policy", "stochastic-depth", "over Stochastic Depth nothing is shown (.8, -.3 to 1.9,"),
+        ("policy", "random", "as good a one (-.5, -1.5 to .6,"),
+        ("rand-augment", "policy", "ahead of it by 1.1 points (-.1 to 2.4,"),
+        ("rand-augment", "policy+rand-augment", "costs 2.0 points (1.1 to 2.9,"),
+        ("policy", "l2", ".7 points behind (-.3 to 1.7,"),
+        ("adaptive-dropout", "none", "better than none by 1.8 (1.1 to 2.5,"),
+        ("adaptive-dropout", "spatial-dropout", "equal rates (-.3, -1.2 to .6,"),
+    ),
 }
 """Of each comparison on images, what the page says in words: an arm, another, and the sentence in points."""
 
