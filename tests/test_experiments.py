@@ -194,6 +194,28 @@ def test_the_documentation_shows_the_comparison_on_images(task):
         assert figures == pytest.approx(expected, abs=0.0501)
 
 
+def test_the_documentation_shows_training_with_few_labels():
+    found = json.loads((ROOT / "results/cifar10-small-uda/comparison.json").read_text(encoding="utf8"))
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8")
+    page = page.split("\n### With few labels\n")[1].split("\n## ")[0]
+    arms = {arm["name"]: arm for arm in found["comparison"]["arms"]}
+    assert {arm["runs"] for arm in arms.values()} == {5}
+    for name, arm in arms.items():
+        figures = f"{arm['mean']:.4f} | {arm['spread']:.4f} | {arm['low']:.4f} to {arm['high']:.4f} |"
+        assert f"| {name} | {figures}".replace(" 0.", " .") in page
+    for one, other, shown in (
+        ("UDA", "UDA+policy", "3.2 points (1.5 to 4.9, p = .006)"),
+        ("labels alone+policy", "labels alone", "2.1 (.3 to 3.8, p = .03)"),
+        ("UDA", "labels alone", "(1.0, -.4 to 2.5, p = .11)"),
+    ):
+        assert shown in " ".join(page.split())
+        paired = paired_difference(arms[one]["values"], arms[other]["values"])
+        *ends, p = [float(figure) for figure in re.findall(r"-?\d*\.\d+", shown)]
+        expected = [100 * figure for figure in (paired.difference, paired.low, paired.high)]
+        assert ends == pytest.approx(expected, abs=0.0501)
+        assert p == pytest.approx(paired.p, abs=0.0051)
+
+
 @pytest.mark.parametrize("task", ["wikitext2-small", "multi30k-de-en"])
 def test_the_documentation_shows_what_was_carried_over(task):
     page = (ROOT / "docs/results.md").read_text(encoding="utf8")
