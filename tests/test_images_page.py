@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "images.md").read_text(encoding="utf8")
 MEASURED = json.loads((ROOT / "benchmarks" / "results" / "input_time.json").read_text(encoding="utf8"))
-LARGE, SMALL, UDA = MEASURED["figures"].values()
+LARGE, SMALL, UDA, PHOTOGRAPHS = MEASURED["figures"].values()
 
 
 def share(figures):
@@ -26,6 +26,9 @@ def test_the_sentences_are_the_measurement():
     text = " ".join(PAGE.split())
     batch = share(UDA["flips, crops, RandAugment of half"])
     assert f"takes {UDA['step']['median']:.2f} seconds, its batch {batch} of" in text
+    assert f"take {share(PHOTOGRAPHS['read, cropped, flipped'])} of a step of ResNet-50" in text
+    a_second = PHOTOGRAPHS["read by one core"]
+    assert f"one core reads {a_second['median']:.0f} ± {a_second['spread']:.0f} a second" in text
     assert f"medians of {LARGE['step']['n']} interleaved rounds" in text
     assert f"commit {MEASURED['commit']};" in text
     assert f"a step that takes {SMALL['step']['median'] * 1e3:.0f} milliseconds" in text
