@@ -155,8 +155,11 @@ def test_the_list_names_every_job():
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_evidence_runs_the_job_that_is_named():
-    words = ["make", "--just-print", "evidence", "JOB=transfer", "ARGS=--workers 4"]
-    printed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    words = ["make", "--just-print", "--no-print-directory", "evidence", "JOB=transfer", "ARGS=--workers 4"]
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    printed = subprocess.run(words, cwd=ROOT, env=outside, capture_output=True, text=True, check=True).stdout
     assert printed.splitlines()[-1].endswith("/python experiments/jobs.py transfer --workers 4")
-    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["make", "help"], cwd=ROOT, env=outside, capture_output=True, text=True, check=True
+    ).stdout
     assert "make evidence " in shown
