@@ -216,7 +216,7 @@ def test_the_documentation_shows_training_with_few_labels():
         assert p == pytest.approx(paired.p, abs=0.0051)
 
 
-@pytest.mark.parametrize("task", ["wikitext2-small", "multi30k-de-en"])
+@pytest.mark.parametrize("task", ["wikitext2-small", "multi30k-de-en", "multi30k-en-fr"])
 def test_the_documentation_shows_what_was_carried_over(task):
     page = (ROOT / "docs/results.md").read_text(encoding="utf8")
     page = page.split("### On other tasks")[1].split("\n## ")[0]
