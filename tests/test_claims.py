@@ -87,6 +87,10 @@ DIFFERENCES = {
         ("adaptive-dropout", "l2", "level with L2 (.0, -1.0 to 1.0)"),
         ("adaptive-dropout", "dropout", "standard dropout (-.5, -1.4 to .4, p = .27)"),
     ),
+    "adaptive/cifar10-small": (
+        ("adaptive", "standard", "difference to standard .0 (-.8 to .8, p = .98)"),
+        ("adaptive", "adaptive-unimportant", "difference .3 points (-.4 to 1.1, p = .29)"),
+    ),
     "transfer/wikitext2-small": (
         ("variational-dropout", "dropout", "difference -.16 (-.48 to .16), p = .24"),
         ("paper-finding", "variational-dropout", "Variational Dropout 33.27 (p = .006)"),
