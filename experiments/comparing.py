@@ -25,6 +25,9 @@ Pair = tuple[str, str]
 
 RESULTS = Path(__file__).parents[1] / "results"
 FILES = ("comparison.json", "comparison.md")
+STOPPED = 130
+"""Exit code of what was stopped on request, as of what Ctrl-C stopped."""
+
 SCHEMA = 1
 LUCKY = "what is left flatters the arm that diverges"
 

@@ -39,15 +39,13 @@ from autodropout.result import Result
 from autodropout.tasks.images.relocation import BehindConvolutions, relocated
 from autodropout.tasks.images.task import ImageTask
 from autodropout.tasks.registry import task_named
+from comparing import STOPPED
 from landscape_parts import MAP_PARTS
 
 RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/images")
 TASKS = ("cifar10-small", "mnist-small")
 FILES = ("best.json", "compare/comparison.json", "compare/comparison.md")
-STOPPED = 130
-"""Exit code of a comparison that was stopped on request, as of one that Ctrl-C stopped."""
-
 COMBINED = "rand-augment"
 """What is also put on top of the policy, as in the paper's Table 2."""
 

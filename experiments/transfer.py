@@ -29,7 +29,7 @@ from autodropout.comparison import Comparison, read_comparison
 from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.result import Confirmed
-from comparing import FILES, answers, copied, table
+from comparing import FILES, STOPPED, answers, copied, table
 
 RESULTS = Path(__file__).parents[1] / "results" / "transfer"
 OUT = Path("runs/transfer")
@@ -147,7 +147,7 @@ def run(
         if code := command(arguments):
             return code
         if not all((out / target / name).is_file() for name in FILES):
-            return 130  # stopped on request
+            return STOPPED
         copied(out / target, results / target)
         keep_pairs(read_comparison(out / target), TARGETS[target], results / target)
     shutil.copyfile(policy, results / POLICY)

@@ -88,29 +88,21 @@ def read_arrays(file: Path, names: Sequence[str]) -> list[NDArray[np.generic]]:
     Raises:
         DataError: The file is missing or damaged, or an array is not in it.
     """
-    with _opened(file) as arrays:
-        _check_names(file, arrays, names)
+    with _opened(file, names) as arrays:
         return [arrays[name] for name in names]
 
 
 def check_arrays(file: Path, names: Sequence[str]) -> None:
-    """Refuse an ``.npz`` file that is cut off or lacks an array; the arrays are not read.
-
-    Args:
-        file: The file.
-        names: Of the arrays in it.
-
-    Raises:
-        DataError: The file is missing or damaged, or an array is not in it.
-    """
-    with _opened(file) as arrays:
-        _check_names(file, arrays, names)
+    """Refuse what ``read_arrays`` would refuse, as far as it shows without reading the arrays."""
+    with _opened(file, names):
+        pass
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Mapping[str, NDArray[np.generic]]]:
+def _opened(file: Path, names: Sequence[str]) -> Iterator[Mapping[str, NDArray[np.generic]]]:
     try:
         with np.load(file, allow_pickle=False) as arrays:
+            _check_names(file, arrays, names)
             yield arrays
     except DataError:
         raise
