@@ -165,7 +165,7 @@ def started(given: argparse.Namespace) -> None:
         arms = asked(given.experiment, strong, place, small=given.small)
         return run(given.experiment, arms, directory, given.seeds, given.workers)
 
-    conduct(made, lambda names: pairs(given.experiment, names), directory, results)
+    conduct(made, lambda names: [pairs(given.experiment, names)], directory, results)
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -1,14 +1,15 @@
 """What the comparisons of both dropout papers share: arms that are runs of their own, and pairs of them.
 
 ``compare`` measures every arm against the best of the others. A row of a paper's table asks something else:
-whether one method beats another under the same setting. Such pairs are named before anything runs, and their
-p-values are adjusted for the number of pairs (Holm).
+whether one method beats another under the same setting. Such pairs are named before anything runs, and the
+p-values of those that answer one question are adjusted for their number (Holm).
 """
 
 import json
 import shutil
+import statistics
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,12 +24,15 @@ from autodropout.significance import Paired, holm
 Pair = tuple[str, str]
 """An arm, and the one that it is measured against."""
 
+Family = Sequence[Pair]
+"""Pairs that answer one question, such as forward beside standard dropout at six ratios."""
+
 RESULTS = Path(__file__).parents[1] / "results"
 FILES = ("comparison.json", "comparison.md")
 STOPPED = 130
 """Exit code of what was stopped on request, as of what Ctrl-C stopped."""
 
-SCHEMA = 1
+SCHEMA = 2
 LUCKY = "what is left flatters the arm that diverges"
 
 
@@ -39,12 +43,14 @@ class Answer:
     Attributes:
         arm: The arm.
         against: What it is measured against.
+        family: Number of the question that it answers.
         paired: First less second, over the seeds that both have; None where there are none.
-        adjusted_p: Holm's p-value over all pairs.
+        adjusted_p: Holm's p-value over the pairs of the same question.
     """
 
     arm: str
     against: str
+    family: int
     paired: Paired | None
     adjusted_p: float | None
 
@@ -54,19 +60,22 @@ def refuse(policy: Policy, seed: int) -> Result:
     raise TypeError(f"asked to train {policy} with seed {seed}, but every arm is a run of its own")
 
 
-def answers(found: Comparison, pairs: Sequence[Pair]) -> list[Answer]:
+def answers(found: Comparison, families: Sequence[Family]) -> list[Answer]:
     """Return what a comparison says of each pair.
 
     Args:
         found: It has all arms that the pairs name.
-        pairs: Chosen before the figures were seen.
+        families: Chosen before the figures were seen.
     """
-    differences = [found.between(*pair) for pair in pairs]
-    adjusted = holm([None if paired is None else paired.p for paired in differences])
-    return [
-        Answer(arm=arm, against=against, paired=paired, adjusted_p=p)
-        for (arm, against), paired, p in zip(pairs, differences, adjusted, strict=True)
-    ]
+    rows = []
+    for number, family in enumerate(families):
+        differences = [found.between(*pair) for pair in family]
+        adjusted = holm([None if paired is None else paired.p for paired in differences])
+        rows += [
+            Answer(arm=arm, against=against, family=number, paired=paired, adjusted_p=p)
+            for (arm, against), paired, p in zip(family, differences, adjusted, strict=True)
+        ]
+    return rows
 
 
 def table(figure: str, rows: Sequence[Answer], seeds: int) -> str:
@@ -87,6 +96,8 @@ def table(figure: str, rows: Sequence[Answer], seeds: int) -> str:
             ends = "-" if paired.low is None else f"{paired.low:+.4f} to {paired.high:+.4f}"
             cells = [str(paired.n), f"{paired.difference:+.4f}", ends, _share(paired.p)]
         lines.append(f"| {row.arm} | {row.against} | {' | '.join(cells)} | {_share(row.adjusted_p)} |")
+    if len({row.family for row in rows}) > 1:
+        lines += ["", "p (Holm) is adjusted over the rows of one question, which stand together."]
     if any(row.paired is None or row.paired.n < seeds for row in rows):
         lines += [
             "",
@@ -99,9 +110,38 @@ def _share(p: float | None) -> str:
     return "-" if p is None else f"{p:.3g}"
 
 
-def keep(found: Comparison, pairs: Sequence[Pair], out: Path) -> str:
-    """Write comparison.json and comparison.md, and return the table of pairs."""
-    rows = answers(found, pairs)
+def beside_printed(found: Comparison, printed: Mapping[str, float]) -> str:
+    """Return what a paper prints for each arm beside what was found, as a table in Markdown.
+
+    Args:
+        found: The comparison.
+        printed: The paper's figure by arm; arms that it lacks get none.
+    """
+    lines = [
+        f"| arm | {found.figure}, printed | here | deviation over seeds | seeds |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row in found.rows:
+        said = f"{printed[row.name]:.4f}" if row.name in printed else "-"
+        numbers = [number for number in found.values[row.name] if number is not None]
+        mean = f"{statistics.fmean(numbers):.4f}" if numbers else "-"
+        deviation = f"{statistics.stdev(numbers):.4f}" if len(numbers) > 1 else "-"
+        lines.append(f"| {row.name} | {said} | {mean} | {deviation} | {len(numbers)} |")
+    return "\n".join([*lines, "", "Printed figures are the paper's, at its full size."]) + "\n"
+
+
+def keep(
+    found: Comparison, families: Sequence[Family], out: Path, printed: Mapping[str, float] | None = None
+) -> str:
+    """Write comparison.json and comparison.md, and return the table of pairs.
+
+    Args:
+        found: The comparison.
+        families: The pairs.
+        out: Folder of the two files.
+        printed: The paper's figure by arm; None where it prints none.
+    """
+    rows = answers(found, families)
     plain = {
         "schema": SCHEMA,
         "command": command(),
@@ -111,6 +151,9 @@ def keep(found: Comparison, pairs: Sequence[Pair], out: Path) -> str:
         "pairs": [asdict(row) for row in rows],
     }
     text = table(found.figure, rows, len(found.seeds))
+    if printed:
+        plain["printed"] = dict(printed)
+        text += f"\n{beside_printed(found, printed)}"
     write_text(out / "comparison.json", json.dumps(plain, indent=2, allow_nan=False) + "\n")
     write_text(out / "comparison.md", f"{found.to_markdown()}\n{text}")
     return text
@@ -118,17 +161,19 @@ def keep(found: Comparison, pairs: Sequence[Pair], out: Path) -> str:
 
 def conduct(
     make: Callable[[], Comparison],
-    pairs: Callable[[Collection[str]], Sequence[Pair]],
+    families: Callable[[Collection[str]], Sequence[Family]],
     out: Path,
     results: Path | None = None,
+    printed: Mapping[str, float] | None = None,
 ) -> None:
     """Compare, keep and print what was found; a user's mistake ends the process with one line.
 
     Args:
         make: Runs what is left of the comparison.
-        pairs: From the names of the arms to those that are measured against each other.
+        families: From the names of the arms to those that are measured against each other, by question.
         out: Directory of the comparison.
         results: Where what was found is copied to; None for nowhere.
+        printed: The paper's figure by arm; None where it prints none.
     """
     try:
         found = make()
@@ -138,7 +183,7 @@ def conduct(
         sys.exit(f"error: {error}")
     if not found.finished:
         sys.exit("Stopped on request. The same command goes on.")
-    print(found, keep(found, pairs(found.values), out), sep="\n\n")
+    print(found, keep(found, families(found.values), out, printed), sep="\n\n")
     if results is not None:
         copied(out, results)
 

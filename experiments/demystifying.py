@@ -1,6 +1,6 @@
 """Tables 1 to 6 of Demystifying Dropout, cell by cell, each at full size or as a small sibling.
 
-    python experiments/demystifying.py TABLE [--small] [--seeds 4] [--data DATA] [--out DIR]
+    python experiments/demystifying.py TABLE [--small] [--seeds 4] [--ratios R ...] [--data DATA] [--out DIR]
 
 TABLE is 1, 2, 3, 4-svhn, 4-cifar10, 5-svhn, 5-cifar10, 5-cifar100, 6-all-conv, 6-nin or 2+5-cifar10, all
 cells of 2 and 5-cifar10 in one comparison, as both are of one network on the same images. DATA holds the data
@@ -10,9 +10,11 @@ unless --steps or --weight-decay changed it, or it has fewer seeds.
 
 Figures 1 to 3 are drawn from what tables 1, 2 and 4-cifar10 leave behind (demystifying_figures.py), and
 demystifying_power.py says how many seeds the paper's differences need: those of Table 3 are .0001 to .0007,
-where the standard error of one test accuracy is .0009. Below the table of all cells stand the pairs that the
-paper compares, cells of one ratio and each cell beside the plain network, with p-values adjusted for their
-number.
+where the standard error of one test accuracy is .0009. --ratios trains the cells of these ratios alone, so
+that one row can have as many. Below the table of all cells stand the pairs that the paper compares: in Tables
+1 and 2 each kind beside the plain network and beside standard dropout of its ratio; in 3 to 5 augmented
+beside standard dropout; in 6 augmented dropout beside the others. Their p-values are adjusted over the
+ratios. Then comes what the paper prints.
 
 Settings are the paper's as printed (demystifying_cells.py, docs/decisions.md). --steps and --weight-decay
 change them where a misprint is suspected: --steps 64000 is He et al.'s schedule of ResNet-20.
@@ -27,7 +29,8 @@ from pathlib import Path
 from autodropout.comparison import Comparison, compare
 from autodropout.data.files import VARIABLE
 from autodropout.engine.options import ExecutorName
-from comparing import RESULTS, Pair, conduct, refuse
+from autodropout.errors import UsageError
+from comparing import RESULTS, conduct, refuse
 from demystifying_cells import (
     Cell,
     Kind,
@@ -38,11 +41,12 @@ from demystifying_cells import (
     network_in_network,
     resnet20,
 )
+from demystifying_pairs import BOTH, ONE_PASS, families
+from demystifying_printed import PRINTED
 
 SEEDS = 4
 RATIOS = (0.3, 0.2, 0.1, 0.05, 0.01, 0.005)
 POINTS = 20
-BOTH = "2+5-cifar10"
 FIGURES = ("1", "2", BOTH, "4-cifar10")
 """Tables whose runs keep 20 points of their loss curves."""
 
@@ -131,9 +135,6 @@ _AUGMENTED: dict[str, tuple[tuple[float, ...], float]] = {
 _AUGMENTED |= {BOTH: _AUGMENTED["5-cifar10"]}
 """Forward ratios, and the backward ratio beside all of them."""
 
-ONE_PASS = ("1", "2", BOTH)
-"""Tables with dropout in the forward or in the backward pass alone."""
-
 _BACKWARD_OF_TABLE_6 = 0.0001  # not printed; that of the paper's other tables on CIFAR-10 with a deep network
 _SMALL: Mapping[str, dict[str, int]] = {
     "lenet": {"steps": 1200, "small": 6000, "side": 28},
@@ -180,18 +181,20 @@ def cells(table: str, setting: Setting, folder: str | None) -> dict[str, Cell]:
     return found
 
 
-def pairs(table: str, names: Collection[str]) -> list[Pair]:
-    """Return which cells the paper measures against each other: those of one ratio, or all of Table 6.
+def restricted(table: str, named: Mapping[str, Cell], ratios: Collection[float]) -> dict[str, Cell]:
+    """Return the cells of these ratios and what they are measured against.
 
-    Tables 1 to 5: each kind beside the plain network and beside standard dropout. Table 6: augmented dropout
-    beside all others but the plain network.
+    Raises:
+        UsageError: The table has no cell of a ratio.
     """
-    if table.startswith("6"):
-        return [("augmented", name) for name in names if name not in ("augmented", "plain")]
-    cells = [name for name in names if name != "plain"]
-    others = [name for name in cells if not name.startswith("standard")]
-    beside = [(name, f"standard {name.split()[1]}") for name in others]
-    return [*((name, "plain") for name in cells), *beside]
+    there = {cell.rate for cell in named.values()} - {None, 0.0}
+    if unknown := sorted(set(ratios) - there):
+        has = ", ".join(map(str, sorted(there))) or "none of its own"
+        raise UsageError(f"table {table} has no ratio {unknown[0]}; it has {has}")
+    wanted = {name for name, cell in named.items() if cell.rate in ratios}
+    pairs = [pair for family in families(table, wanted) for pair in family]
+    wanted |= {name for pair in pairs for name in pair}
+    return {name: cell for name, cell in named.items() if name in wanted}
 
 
 def label(table: str, setting: Setting) -> str:
@@ -229,15 +232,21 @@ def started(given: argparse.Namespace) -> None:
     asked = replace(asked, **{name: value for name, value in changed.items() if value is not None})
     place = None if given.data is None else str(Path(given.data).absolute())
     name = f"{given.table}-small" if given.small else given.table
+    if given.ratios:
+        name += f"-at-{'-'.join(map(str, sorted(given.ratios)))}"
     directory = given.out or Path(f"runs/demystifying-{name}")
     as_printed = given.steps is None and given.weight_decay is None and given.seeds >= SEEDS
 
     def made() -> Comparison:
+        named = cells(given.table, asked, place)
+        if given.ratios:
+            named = restricted(given.table, named, given.ratios)
         asked.images(place)  # what is missing is said before anything runs
-        return run(given.table, cells(given.table, asked, place), directory, given.seeds, given.workers)
+        return run(given.table, named, directory, given.seeds, given.workers)
 
     results = RESULTS / "demystifying" / name if as_printed else None
-    conduct(made, lambda names: pairs(given.table, names), directory, results)
+    printed = PRINTED[given.table].accuracies
+    conduct(made, lambda names: families(given.table, names), directory, results, printed)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -247,6 +256,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--small", action="store_true", help="the small sibling, for 2 cores")
     parser.add_argument("--data", default=os.environ.get(VARIABLE), help="folder of the data sets")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each cell; the paper has 4")
+    parser.add_argument(
+        "--ratios", type=float, nargs="+", metavar="R", help="of dropout; others are left out"
+    )
     parser.add_argument("--steps", type=int, help="optimiser steps (default: as printed)")
     parser.add_argument("--weight-decay", type=float, help="(default: as printed)")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")

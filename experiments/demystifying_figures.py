@@ -2,20 +2,21 @@
 
     python experiments/demystifying_figures.py FIGURE RUNS [--out FOLDER]
 
-FIGURE is 1, 2 or 3; RUNS is the directory that table 1, 2 or 4-cifar10 of demystifying.py left behind. It
-writes figure-N.json, the mean curve of each arm with its standard deviation over seeds, and figure-N.png,
-with panels in the paper's order: training and test loss at each dropout ratio. The training loss is the one
-that the optimiser saw, dropout and all, as Caffe prints it.
+FIGURE is 1, 2 or 3; RUNS is the directory that table 1, 2 (or 2+5-cifar10) or 4-cifar10 of demystifying.py
+left behind, say runs/demystifying-2+5-cifar10-small. It writes figure-N.json, the mean curve of each arm with
+its standard deviation over seeds, and figure-N.png, with panels in the paper's order: training and test loss
+at each dropout ratio. The training loss is what the optimiser saw, dropout and all, as Caffe prints it.
 """
 
 import argparse
 import json
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autodropout.comparison.opening import recorded
-from autodropout.errors import UsageError
+from autodropout.errors import AutoDropoutError, UsageError
 
 PANELS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     **{
@@ -97,7 +98,10 @@ if __name__ == "__main__":
     parser.add_argument("runs", type=Path, help="directory of the table's runs")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for the two files")
     given = parser.parse_args()
-    measured = curves(given.runs, given.figure)
+    try:
+        measured = curves(given.runs, given.figure)
+    except AutoDropoutError as error:
+        sys.exit(f"error: {error}")
     given.out.mkdir(parents=True, exist_ok=True)
     stem = given.out / f"figure-{given.figure}"
     stem.with_suffix(".json").write_text(json.dumps(measured, indent=1, allow_nan=False) + "\n")

@@ -1,74 +1,53 @@
-"""How many seeds the differences in Tables 3 to 5 of Demystifying Dropout need, and what four can show.
+"""How many seeds the differences in Tables 1 to 5 of Demystifying Dropout need, and what four can show.
 
-    python experiments/demystifying_power.py [--spread .001 | --pilot RUNS] [--out FILE]
+    python experiments/demystifying_power.py [--table 3] [--spread .001 | --pilot RUNS] [--out FILE]
 
 The paper gives means of four runs and no spread. Seeds that a paired t test at 5% needs to see a difference
 with a power of 80% follow from the standard deviation of the difference over seeds. --spread says it;
---pilot takes it, row by row, from the runs of a table (demystifying.py TABLE), where augmented and standard
-dropout at one ratio are paired by seed. Without either it is what independent errors on n test images would
-leave, sqrt(2 a (1 - a) / n): images that every network gets right, or wrong, make it smaller.
+--pilot takes it, pair by pair, from the runs of the table that --table names (demystifying.py TABLE), and
+leaves out what was not run. Without either it is what independent errors on n test images would leave,
+sqrt((a (1 - a) + b (1 - b)) / n): images that every network gets right, or wrong, make it smaller.
 """
 
 import argparse
 import json
 import math
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from autodropout.atomic import write_text
 from autodropout.comparison import read_comparison
-from autodropout.errors import UsageError
-from autodropout.significance import paired_difference, power, seeds_needed
+from autodropout.errors import AutoDropoutError, UsageError
+from autodropout.significance import power, seeds_needed
+from comparing import Pair
+from demystifying_pairs import BOTH, families
+from demystifying_printed import PRINTED
 
 RUNS = 4
-PRINTED: Mapping[str, tuple[int, Mapping[float, tuple[float, float]]]] = {
-    "3 (LeNet, MNIST)": (
-        10_000,
-        {
-            0.1: (0.9916, 0.9918),
-            0.2: (0.9922, 0.9923),
-            0.3: (0.9918, 0.9925),
-            0.4: (0.9917, 0.9920),
-            0.5: (0.9922, 0.9925),
-        },
-    ),
-    "4 (ConvNet-Quick, SVHN)": (
-        26_032,
-        {0.1: (0.9240, 0.9248), 0.2: (0.9231, 0.9258), 0.3: (0.9249, 0.9250)},
-    ),
-    "4 (ConvNet-Quick, CIFAR-10)": (
-        10_000,
-        {0.1: (0.7657, 0.7674), 0.2: (0.7617, 0.7655), 0.3: (0.7523, 0.7606)},
-    ),
-    "5 (ResNet-20, SVHN)": (26_032, {0.1: (0.9618, 0.9627), 0.2: (0.9626, 0.9648), 0.3: (0.9655, 0.9667)}),
-    "5 (ResNet-20, CIFAR-10)": (
-        10_000,
-        {0.1: (0.9193, 0.9196), 0.2: (0.9176, 0.9195), 0.3: (0.9163, 0.9177)},
-    ),
-    "5 (ResNet-20, CIFAR-100)": (
-        10_000,
-        {0.1: (0.6762, 0.6786), 0.2: (0.6748, 0.6770), 0.3: (0.6686, 0.6688)},
-    ),
-}
-"""Test images, and for each ratio the printed accuracies of standard and augmented dropout."""
+TABLES = tuple(name for name in PRINTED if name != BOTH and not name.startswith("6"))
+"""Those that print all that they compare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What one row of a table needs.
+    """What one pair of a table needs.
 
     Attributes:
         table: Its number and experiment.
-        ratio: Forward ratio.
-        difference: Augmented less standard, as printed.
-        standard_error: Of one accuracy, from the number of test images.
+        arm: Cell whose figure is measured.
+        against: Cell that it is measured against.
+        difference: First less second, as printed.
+        standard_error: Of the second's accuracy, from the number of test images.
         spread: Standard deviation of the difference over seeds.
         power: Of four seeds, in a two-sided paired t test at 5%.
-        seeds: For a power of 80%; None where no number does, or more than is looked for.
+        seeds: For a power of 80%; None where no number does.
     """
 
     table: str
-    ratio: float
+    arm: str
+    against: str
     difference: float
     standard_error: float
     spread: float
@@ -76,67 +55,99 @@ class Need:
     seeds: int | None
 
 
-def needs(spreads: Mapping[float, float] | float | None, tables: str = "") -> Iterator[Need]:
-    """Yield what each row needs.
+def needs(table: str, spreads: Mapping[Pair, float] | float | None = None) -> Iterator[Need]:
+    """Yield what each pair of a table needs.
 
     Args:
-        spreads: Of every difference, or by ratio; None for what independent errors leave.
-        tables: How the names of the tables begin that are meant.
+        table: As demystifying.py names it.
+        spreads: Of every difference, or of some pairs, the others being left out; None for what independent
+            errors leave.
     """
-    for table, (images, rows) in PRINTED.items():
-        for ratio, (standard, augmented) in rows.items() if table.startswith(tables) else ():
-            error = math.sqrt(standard * (1.0 - standard) / images)
+    printed = PRINTED[table]
+    for family in families(table, printed.accuracies):
+        for arm, against in family:
+            one, other = printed.accuracies[arm], printed.accuracies[against]
+            errors = [math.sqrt(a * (1.0 - a) / printed.images) for a in (one, other)]
             match spreads:
                 case None:
-                    spread = math.sqrt(2.0) * error
+                    spread = math.hypot(*errors)
                 case float():
                     spread = spreads
+                case _ if (arm, against) not in spreads:
+                    continue
                 case _:
-                    spread = spreads[ratio]
-            difference = round(augmented - standard, 6)
+                    spread = spreads[arm, against]
+            difference = round(one - other, 6)
             yield Need(
-                table=table,
-                ratio=ratio,
+                table=printed.title,
+                arm=arm,
+                against=against,
                 difference=difference,
-                standard_error=error,
+                standard_error=errors[1],
                 spread=spread,
                 power=power(difference / spread, RUNS),
                 seeds=seeds_needed(difference, spread),
             )
 
 
-def measured(runs: Path) -> dict[float, float]:
-    """Return the spread of augmented less standard at each ratio, from the runs of a table.
+def measured(runs: Path, table: str) -> dict[Pair, float]:
+    """Return the spread of the difference of each pair of a table that was run.
 
     Raises:
-        UsageError: A ratio has fewer than two seeds.
+        LedgerError: The directory holds no comparison.
+        UsageError: It has no pair of the table, or a pair has no two seeds that differ.
     """
-    values = read_comparison(runs).values
-    found = {}
-    for ratio in (float(name.split()[1]) for name in values if name.startswith("augmented ")):
-        pairs = zip(values[f"augmented {ratio}"], values[f"standard {ratio}"], strict=True)
-        whole = [(first, second) for first, second in pairs if first is not None and second is not None]
-        spread = paired_difference(*zip(*whole, strict=True)).spread if len(whole) > 1 else None
-        if not spread:
-            raise UsageError(f"{runs} has no two seeds that differ at ratio {ratio}; train more")
-        found[ratio] = spread
-    return found
+    found = read_comparison(runs)
+    spreads = {}
+    printed = families(table, PRINTED[table].accuracies)
+    for pair in (pair for family in printed for pair in family):
+        if not set(pair) <= set(found.values):
+            continue
+        paired = found.between(*pair)
+        if paired is None or not paired.spread:
+            raise UsageError(f"{runs} has no two seeds at which {' and '.join(pair)} differ; train more")
+        spreads[pair] = paired.spread
+    if not spreads:
+        raise UsageError(f"{runs} has no two cells that table {table} compares; name the table that it is of")
+    return spreads
 
 
-if __name__ == "__main__":
+def listed(rows: Sequence[Need]) -> str:
+    """Return one line per pair."""
+    lines = [f"{'table':<28}{'cell':<17}{'against':<16}difference   spread  power of 4  seeds for 80%"]
+    lines += [
+        f"{row.table:<28}{row.arm:<17}{row.against:<16}{row.difference:>+10.4f}  {row.spread:.5f}"
+        f"  {row.power:>10.2f}  {'-' if row.seeds is None else row.seeds:>13}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def started(given: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    if given.pilot is not None and given.table is None:
+        raise UsageError("--pilot needs --table, the one that was run")
+    spreads = given.spread if given.pilot is None else measured(given.pilot, given.table)
+    tables = TABLES if given.table is None else (given.table,)
+    rows = [need for table in tables for need in needs(table, spreads)]
+    print(listed(rows))
+    if given.out is not None:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(given.out, json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--spread", type=float, help="standard deviation of every difference over seeds")
     parser.add_argument("--pilot", type=Path, help="directory of a table's runs")
-    parser.add_argument("--table", default="", help="only tables that begin so, such as 3")
+    parser.add_argument("--table", choices=TABLES, help="only this one")
     parser.add_argument("--out", type=Path, help="file for all figures as JSON")
-    given = parser.parse_args()
-    rows = list(needs(given.spread if given.pilot is None else measured(given.pilot), given.table))
-    print("table                        ratio  difference   spread  power of 4  seeds for 80%")
-    for row in rows:
-        print(
-            f"{row.table:<28} {row.ratio:>5}  {row.difference:>10.4f}  {row.spread:.5f}"
-            f"  {row.power:>10.2f}  {'-' if row.seeds is None else row.seeds:>13}"
-        )
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf8")
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        started(arguments().parse_args())
+    except AutoDropoutError as error:
+        sys.exit(f"error: {error}")

@@ -1,7 +1,9 @@
 import copy
 import io
+import os
 import pickle
 import re
+import sys
 
 import pytest
 import torch
@@ -349,6 +351,47 @@ def test_a_policy_may_be_there_first():
     dropout = augmented_dropout(model, "head", 0.5)
     model(torch.randn(4, 2, 6, 6))
     assert policy.silent_sites() == dropout.silent_sites() == ()
+
+
+def replica(rank, folder, ratios):
+    """One of two processes: gradients with the same masks on both, by the seed, or each with its own."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2
+    )
+    torch.manual_seed(0)
+    model = Net().double()
+    applied = augmented_dropout(model, ["conv", "fc"], *ratios, seed=3)
+    parallel = nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)
+    torch.manual_seed(rank + 1)
+    x = images()
+    seen = []
+    for step in range(2):
+        applied.step = step
+        model.zero_grad()
+        parallel(x).square().sum().backward()
+        seen.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    # What this process alone would have had: the mean of both must be what they shared.
+    applied.step = 1
+    model.zero_grad()
+    model(x).square().sum().backward()
+    alone = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    torch.save([*seen, alone], f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo over a file")
+@pytest.mark.parametrize("ratios", [(0.4, 0.3), (0.0, 0.4)], ids=["augmented", "backward"])
+def test_two_data_parallel_replicas_share_their_gradients(ratios, tmp_path):
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    torch.multiprocessing.spawn(replica, args=(str(tmp_path), ratios), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    for step in (0, 1):
+        for one, other in zip(first[step], second[step], strict=True):
+            assert torch.equal(one, other)
+    assert not torch.equal(first[0][0], first[1][0])  # other masks at another step
+    for shared, one, other in zip(first[1], first[2], second[2], strict=True):
+        torch.testing.assert_close(shared, (one + other) / 2)
 
 
 def test_a_layer_that_never_runs_is_named():

@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from autodropout.data.splits import Examples
 from autodropout.errors import UsageError
 from autodropout.handles import handles
 from autodropout.result import Result
+from demystifying_pairs import QUESTIONS_OF_ONE_PASS, families
+from demystifying_printed import PRINTED
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 
@@ -125,23 +129,52 @@ def test_a_student_that_diverges_is_no_figure(monkeypatch):
     assert result.test == {}
 
 
-def test_the_pairs_are_cells_of_one_ratio():
+def test_the_pairs_are_those_that_the_paper_compares():
     names = {table: tables.cells(table, tables.SETTINGS[table], None) for table in ("1", "3", "6-nin")}
-    pairs = {table: tables.pairs(table, named) for table, named in names.items()}
-    assert pairs["3"][10:] == [(f"augmented {r}", f"standard {r}") for r in (0.1, 0.2, 0.3, 0.4, 0.5)]
-    assert {other for _, other in pairs["3"][:10]} == {"plain"}
-    assert pairs["6-nin"] == [
-        ("augmented", name) for name in ("standard", "monte-carlo", "distillation", "el")
+    found = {table: families(table, named) for table, named in names.items()}
+    assert found["3"] == [[(f"augmented {r}", f"standard {r}") for r in (0.1, 0.2, 0.3, 0.4, 0.5)]]
+    assert found["6-nin"] == [
+        [("augmented", name) for name in ("standard", "monte-carlo", "distillation", "el")]
     ]
-    assert len(pairs["1"]) == 18 + 12
-    assert ("backward 0.005", "plain") in pairs["1"]
-    assert ("forward 0.3", "standard 0.3") in pairs["1"]
+    kinds = [{tuple(name.split()[0] for name in pair) for pair in family} for family in found["1"]]
+    assert kinds == [{question} for question in QUESTIONS_OF_ONE_PASS]
+    assert [len(family) for family in found["1"]] == [6] * 5
+    assert all(
+        one.split()[1:] == other.split()[1:] or other == "plain"
+        for family in found["1"]
+        for one, other in family
+    )
     of_both = tables.cells(tables.BOTH, tables.SETTINGS["5-cifar10"], None)
     parts = [tables.cells(table, tables.SETTINGS[table], None) for table in ("2", "5-cifar10")]
     assert set(of_both) == {*parts[0], *parts[1]}
-    assert len(tables.pairs(tables.BOTH, of_both)) == 21 + 12 + 3
+    of_parts = [*families("2", parts[0]), *families("5-cifar10", parts[1])]
+    assert families(tables.BOTH, of_both) == of_parts
     for table, named in names.items():
-        assert {name for pair in pairs[table] for name in pair} <= set(named)
+        assert {name for family in found[table] for pair in family for name in pair} <= set(named)
+
+
+def test_one_ratio_alone_has_what_it_is_measured_against():
+    named = {table: tables.cells(table, tables.SETTINGS[table], None) for table in ("1", "3", "6-nin")}
+    assert list(tables.restricted("3", named["3"], [0.3])) == ["standard 0.3", "augmented 0.3"]
+    kinds = ("standard", "forward", "backward")
+    assert list(tables.restricted("1", named["1"], [0.05])) == ["plain", *(f"{kind} 0.05" for kind in kinds)]
+    with pytest.raises(UsageError, match=r"table 3 has no ratio 0\.25; it has 0\.1, 0\.2, 0\.3, 0\.4, 0\.5"):
+        tables.restricted("3", named["3"], [0.25])
+    with pytest.raises(UsageError, match=r"table 6-nin has no ratio 0\.5; it has none of its own"):
+        tables.restricted("6-nin", named["6-nin"], [0.5])
+
+
+def test_what_is_printed_is_of_cells_that_there_are():
+    assert set(PRINTED) == set(tables.SETTINGS)
+    for table, printed in PRINTED.items():
+        named = tables.cells(table, tables.SETTINGS[table], None)
+        assert set(printed.accuracies) <= set(named)
+        compared = {name for family in families(table, named) for pair in family for name in pair}
+        lacking = compared - set(printed.accuracies)
+        assert lacking <= ({"standard", "el"} if table.startswith("6") else set())
+    assert PRINTED["2+5-cifar10"].accuracies["augmented 0.2"] == 0.9195
+    doubled = {name: value for name, value in PRINTED["5-cifar10"].accuracies.items() if "standard" in name}
+    assert doubled.items() <= PRINTED["2"].accuracies.items()  # the paper prints these cells twice
 
 
 def test_each_network_sees_images_in_its_way(monkeypatch):
@@ -195,7 +228,14 @@ def test_a_table_is_stopped_goes_on_and_is_copied(tmp_path, monkeypatch):
     found = json.loads((copied / "comparison.json").read_text(encoding="utf8"))
     assert {arm["runs"] for arm in found["comparison"]["arms"]} == {4}
     assert str(tmp_path).encode() not in (tmp_path / "out" / "study.db").read_bytes()
-    assert "| augmented 0.5 | standard 0.5 |" in (copied / "comparison.md").read_text(encoding="utf8")
+    written = (copied / "comparison.md").read_text(encoding="utf8")
+    assert "| augmented 0.5 | standard 0.5 |" in written
+    assert "| augmented 0.5 | 0.9925 | " in written
+    assert found["printed"]["augmented 0.3"] == 0.9925
+    one = [*words[:-1], str(tmp_path / "one"), "--ratios", "0.3"]
+    tables.started(tables.arguments().parse_args(one))
+    found = json.loads((copied.parent / "3-at-0.3" / "comparison.json").read_text(encoding="utf8"))
+    assert [arm["name"] for arm in found["comparison"]["arms"]] == ["standard 0.3", "augmented 0.3"]
 
 
 def test_a_mistake_ends_with_one_line(tmp_path):
@@ -252,16 +292,47 @@ def test_figures_are_drawn_from_kept_runs(tmp_path):
 
 
 def test_the_power_of_four_runs():
-    rows = {(need.table[0], need.ratio): need for need in power.needs(None) if "MNIST" in need.table}
-    assert [need.difference for need in rows.values()] == [0.0002, 0.0001, 0.0007, 0.0003, 0.0003]
-    assert rows["3", 0.3].standard_error == pytest.approx(0.0009, abs=5e-5)
-    assert all(need.seeds > 4 and need.power < 0.2 for need in rows.values())
-    assert [need.spread for need in power.needs(0.001, "3")] == [0.001] * 5
-    assert len(list(power.needs(0.001))) == 20
+    rows = list(power.needs("3"))
+    assert [row.difference for row in rows] == [0.0002, 0.0001, 0.0007, 0.0003, 0.0003]
+    assert [(row.arm, row.against) for row in rows][2] == ("augmented 0.3", "standard 0.3")
+    assert rows[2].standard_error == pytest.approx(0.0009, abs=5e-5)
+    assert all(row.seeds > 4 and row.power < 0.2 for row in rows)
+    assert [row.spread for row in power.needs("3", 0.001)] == [0.001] * 5
+    assert sum(len(list(power.needs(table))) for table in power.TABLES) == 30 + 30 + 5 + 5 * 3
+    of_one_pass = {(row.arm, row.against): row for row in power.needs("2")}
+    assert of_one_pass["forward 0.01", "standard 0.01"].seeds is None  # both are .9141
+    assert of_one_pass["backward 0.05", "plain"].difference == -0.0001
 
 
-def test_a_pilot_tells_the_spread(tmp_path):
-    kept(tmp_path, ["standard 0.1", "augmented 0.1"], seeds=4)
-    (spread,) = power.measured(tmp_path).values()
-    assert 0 < spread < 0.001
-    assert next(iter(power.needs({0.1: spread}, "5 (ResNet-20, S"))).spread == spread
+def test_the_committed_power_is_what_the_command_finds(tmp_path, capsys):
+    power.started(power.arguments().parse_args(["--out", str(tmp_path / "power.json")]))
+    committed = FOLDER.parent / "results" / "demystifying" / "power.json"
+    found, kept = (json.loads(path.read_text("utf8")) for path in (tmp_path / "power.json", committed))
+    assert [row | {"power": 0.0} for row in found] == [row | {"power": 0.0} for row in kept]
+    assert [row["power"] for row in found] == pytest.approx([row["power"] for row in kept])
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(kept)
+
+
+def test_a_pilot_tells_the_spread_of_what_was_run(tmp_path):
+    kept(tmp_path / "3", ["standard 0.1", "augmented 0.1"], seeds=4)
+    spreads = power.measured(tmp_path / "3", "3")
+    assert set(spreads) == {("augmented 0.1", "standard 0.1")}
+    (row,) = power.needs("3", spreads)
+    assert (row.arm, row.spread) == ("augmented 0.1", spreads["augmented 0.1", "standard 0.1"])
+    assert 0 < row.spread < 0.001
+    with pytest.raises(UsageError, match=r"no two cells that table 1 compares; name the table"):
+        power.measured(tmp_path / "3", "1")
+    with pytest.raises(UsageError, match=r"--pilot needs --table"):
+        power.started(power.arguments().parse_args(["--pilot", str(tmp_path / "3")]))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["demystifying_power.py", "--table", "3", "--pilot", "none"], ["demystifying_figures.py", "1", "none"]],
+)
+def test_a_wrong_directory_is_said_in_one_line(words, tmp_path):
+    words = [sys.executable, str(FOLDER / words[0]), *words[1:]]
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: ")
+    assert len(ended.stderr.splitlines()) == 1

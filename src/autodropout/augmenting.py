@@ -67,7 +67,26 @@ def forward_dropout(
 ) -> Applied[AugmentedDropout]:
     """Drop what some layers consume in the forward pass; the backward pass sees all of it (Definition 1).
 
-    Arguments, result and errors are those of ``augmented_dropout``.
+    z = W (h * eps) + b, dJ/dW = delta h^T, dJ/dh = W^T delta (Demystifying Dropout, Section 4.2).
+
+    Args:
+        model: Any module, not yet compiled or wrapped for parallel training.
+        names: The layers that consume the dropped features, as in ``augmented_dropout``.
+        rate: Ratio of the forward pass, 0 <= rate < 1; what is kept is scaled by 1 / (1 - rate).
+        seed: As in ``augmented_dropout``.
+
+    Returns:
+        A handle that steers and removes; also a context manager.
+
+    Raises:
+        SiteError: A name matches no module, or one that is no such layer.
+        ApplyError: The model is compiled, wrapped or scripted, or such a layer has one already.
+        UsageError: The ratio is out of range, or there are no names.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+        >>> forward_dropout(net, "2", rate=0.05).layers["2"]
+        AugmentedDropout(rate=0.05, backward_rate=0, multiply=False, site=2)
     """
     return augmented_dropout(model, names, rate, 0.0, multiply=False, seed=seed)
 
@@ -77,7 +96,26 @@ def backward_dropout(
 ) -> Applied[AugmentedDropout]:
     """Drop what some layers consume in the backward pass; the forward pass sees all of it (Definition 2).
 
-    Arguments, result and errors are those of ``augmented_dropout``.
+    z = W h + b, dJ/dW = delta (h * eps)^T, dJ/dh = (W^T delta) * eps (Demystifying Dropout, Section 4.2).
+
+    Args:
+        model: Any module, not yet compiled or wrapped for parallel training.
+        names: The layers whose gradients are disturbed, as in ``augmented_dropout``.
+        rate: Ratio of the backward pass, 0 <= rate < 1; what is kept is scaled by 1 / (1 - rate).
+        seed: As in ``augmented_dropout``.
+
+    Returns:
+        A handle that steers and removes; also a context manager.
+
+    Raises:
+        SiteError: A name matches no module, or one that is no such layer.
+        ApplyError: The model is compiled, wrapped or scripted, or such a layer has one already.
+        UsageError: The ratio is out of range, or there are no names.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+        >>> backward_dropout(net, "2", rate=0.05).layers["2"]
+        AugmentedDropout(rate=0, backward_rate=0.05, multiply=False, site=2)
     """
     return augmented_dropout(model, names, 0.0, rate, multiply=False, seed=seed)
 

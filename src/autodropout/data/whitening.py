@@ -9,18 +9,18 @@ from torch import Tensor
 from autodropout.errors import ShapeError, UsageError
 
 SCALE = 55.0
-"""Deviation of every image after contrast normalisation, in pixels counted from 0 to 255."""
+"""Euclidean norm of every image after contrast normalisation; at 3x32x32 values, a deviation of .99."""
 
 
 def contrast_normalised(images: Tensor, scale: float = SCALE, least: float = 1e-8) -> Tensor:
-    """Give every image mean 0 and deviation ``scale`` over all its pixels and channels.
+    """Give every image mean 0 and norm ``scale`` over all its pixels and channels.
 
-    x' = scale (x - mean(x)) / max(least, std(x))                    (Coates, Lee, Ng 2011, Section 4.1)
+    x' = scale (x - mean(x)) / max(least, ||x - mean(x)||)
 
     Args:
         images: Of any dtype, (N, channels, H, W).
-        scale: The deviation.
-        least: Smaller deviations, of images that are flat, count as this.
+        scale: The norm.
+        least: Smaller norms, of images that are flat, count as this.
 
     Returns:
         float32, of the same shape.
@@ -29,14 +29,14 @@ def contrast_normalised(images: Tensor, scale: float = SCALE, least: float = 1e-
         ShapeError: The images have other axes.
 
     Example:
-        >>> contrast_normalised(torch.tensor([0.0, 2.0]).reshape(1, 1, 1, 2), scale=3.0).flatten()
-        tensor([-3.,  3.])
+        >>> contrast_normalised(torch.tensor([0.0, 6.0, 8.0, 2.0]).reshape(1, 1, 2, 2), scale=2.0).flatten()
+        tensor([-1.2649,  0.6325,  1.2649, -0.6325])
     """
     if images.ndim != 4:
         raise ShapeError(f"images have shape {tuple(images.shape)}; expected (N, channels, H, W)")
     centred = images.float() - images.float().mean((1, 2, 3), keepdim=True)
-    deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
-    return centred * (scale / deviation.clamp_min(least))
+    norm = centred.square().sum((1, 2, 3), keepdim=True).sqrt()
+    return centred * (scale / norm.clamp_min(least))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

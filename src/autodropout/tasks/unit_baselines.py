@@ -16,7 +16,7 @@ from autodropout.families import find_sites
 from autodropout.tasks.base import Baseline
 
 BACKWARD_RATE = 0.0002
-"""Ratio of the backward pass in most of the paper's tables; the forward ratio is what is tuned."""
+"""Ratio of the backward pass, the larger of the paper's two; the forward ratio is what is tuned."""
 
 Modules = Callable[[nn.Module], Sequence[str]]
 """Says which modules of a model are meant; a top-level function, so that it can be pickled."""
