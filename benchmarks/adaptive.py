@@ -3,8 +3,8 @@
 Every figure is a ratio: each round times a training step with adaptive dropout and a refresh by each method,
 one after the other, on one thread, in processor time. A refresh every 100 steps costs its ratio to a step in
 percent of training. Target: at most 5 percent. Integrated gradients pass 16 times through the network for
-each site: of the larger network, one site stands for all. DeepLIFT refuses networks whose activations are
-functions, as these are, and is left out.
+each site: of WRN-28-2, one site stands for all. DeepLIFT refuses networks whose activations are functions, as
+LeNet's and WRN-28-2's are here; timm's ResNet-18 (extras images and adaptive) is there for it.
 
     python benchmarks/adaptive.py [--rounds 15]
 """
@@ -18,8 +18,10 @@ from torch.nn import functional as F
 
 import record
 from autodropout.adapting import Refreshing, adaptive_dropout
-from autodropout.attribution import Method
+from autodropout.attribution import METHODS, Method
+from autodropout.families import find_sites
 from autodropout.models.lenet import LeNet
+from autodropout.models.photograph_nets import resnet
 from layers import compared
 from networks import WideNet
 
@@ -44,7 +46,7 @@ def costs(
         optimizer.step()
 
     def refresh(method: Method) -> None:
-        adaptive._method = Refreshing(method=method).method
+        adaptive.refreshing = Refreshing(method=method)
         adaptive.refresh(inputs, targets)
 
     cases = {"a training step": step}
@@ -62,6 +64,8 @@ def main() -> None:
     torch.set_num_threads(1)
     wide = WideNet()
     norms = [name for name, module in wide.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    residual = resnet(18, 0.25, 10)
+    between = [site.name for site in find_sites(residual) if site.consumer is not None]
     figures = {
         "LeNet, batch 100, conv1, conv2, fc1": costs(
             LeNet(), ["conv1", "conv2", "fc1"], torch.rand(100, 1, 28, 28), options.rounds
@@ -71,6 +75,9 @@ def main() -> None:
         ),
         "WRN-28-2, batch 32, the last normalisation": costs(
             WideNet(), norms[-1:], torch.randn(32, 3, 32, 32), options.rounds
+        ),
+        "ResNet-18, a quarter as wide, batch 64, between convolutions": costs(
+            residual, between, torch.randn(64, 3, 64, 64), options.rounds, METHODS
         ),
     }
     record.write("adaptive", figures)

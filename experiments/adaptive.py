@@ -1,6 +1,6 @@
 """The comparisons of the paper "Adaptive Dropout", each at full size or as a small sibling.
 
-    python experiments/adaptive.py EXPERIMENT [--small] [--seeds 5] [--data DATA] [--out DIR]
+    python experiments/adaptive.py EXPERIMENT [--small] [--augment] [--seeds 5] [--data DATA] [--out DIR]
 
     cifar10, cifar100    Table 1 with ResNet-18: none, L1, L2, standard, adaptive
     imagenet             Table 1 with ResNet-50; its sibling has 10 classes of Tiny ImageNet
@@ -11,13 +11,17 @@
 
 Settings are the paper's: SGD with momentum .9, weight decay .0001, batches of 128 (ImageNet 256), 200 epochs
 (90), learning rate .1, a tenth of it from epochs 100 and 150 (30 and 60), channels of mean 0 and deviation 1.
-It does not say where dropout stands, how strong anything is, nor whether images are augmented. Here dropout
-acts between the two convolutions of each residual block (the first and second of three), with a coin for
-every unit; the strengths are options. Standard and adaptive dropout have one mean rate, so that only its
-distribution over channels differs; "adaptive-unimportant" is the other direction. Below the table of all arms
-stand the pairs that were chosen beforehand: adaptive dropout beside each of the others under one setting. It
-may be stopped at any moment; the same command goes on and begins only those trainings anew that were under
-way. What was found is copied to results/adaptive, unless an option changed a strength, or it has fewer seeds.
+The weight decay is every arm's: "none" has it, and "l2" adds to it. The paper does not say where dropout
+stands, how strong anything is, nor whether images are augmented; --augment crops and mirrors those of CIFAR
+and of the sibling of ImageNet. Dropout acts between the convolutions of each residual block (one place in
+ResNet-18, two in ResNet-50), with a coin for every unit; the strengths are options. Rates are refreshed every
+100 steps. That would leave short trainings a handful of refreshes (the first of a ResNet's finds nothing, as
+residual branches begin at 0): small siblings have one every 10 steps, text every 10 and its siblings every 5.
+Standard and adaptive dropout have one mean rate, so that only its distribution over channels differs;
+"adaptive-unimportant" is the other direction. Below the table of all arms stand the pairs that were chosen
+beforehand: adaptive dropout beside each of the others under one setting. It may be stopped at any moment; the
+same command goes on and begins only those trainings anew that were under way. What was found is copied to
+results/adaptive, unless an option changed a strength, or it has fewer seeds.
 """
 
 import argparse
@@ -59,9 +63,11 @@ _IMAGES: Mapping[str, ImageRun] = {
 EXPERIMENTS = (*_IMAGES, "recurrent", "transformer")
 
 
-def runs(experiment: str, strengths: Strengths, folder: str | None, *, small: bool) -> dict[str, ImageRun]:
+def runs(
+    experiment: str, strengths: Strengths, folder: str | None, *, small: bool, augment: bool = False
+) -> dict[str, ImageRun]:
     """Return the arms of an experiment on images by name."""
-    plain = replace(_IMAGES[experiment], strengths=strengths, folder=folder)
+    plain = replace(_IMAGES[experiment], strengths=strengths, folder=folder, augment=augment)
     plain = plain.sibling() if small else plain
     match experiment:
         case "sensitivity":
@@ -77,14 +83,16 @@ def runs(experiment: str, strengths: Strengths, folder: str | None, *, small: bo
             return found
         case "sources":
             found = {"standard": replace(plain, arm="standard")}
-            return found | {f"adaptive {m}": replace(plain, arm="adaptive", method=m) for m in METHODS}
+            adaptive = replace(plain, arm="adaptive")
+            ways = {method: replace(plain.refreshing, method=method) for method in METHODS}
+            return found | {f"adaptive {m}": replace(adaptive, refreshing=way) for m, way in ways.items()}
     return {arm: replace(plain, arm=arm) for arm in ARMS}
 
 
 def sequence_runs(kind: str, strengths: Strengths, *, small: bool) -> dict[str, SequenceRun]:
     """Return the arms of an experiment on text by name."""
     plain = SequenceRun(network=kind, strengths=strengths)  # type: ignore[arg-type]
-    plain = replace(plain, steps=150) if small else plain
+    plain = plain.sibling() if small else plain
     return {arm: replace(plain, arm=arm) for arm in ARMS if arm not in ("l1", "l2")}
 
 
@@ -130,39 +138,45 @@ def label(experiment: str, arms: Mapping[str, ImageRun | SequenceRun]) -> str:
     """Return what a directory's runs were trained under: others must not be mixed with them."""
     first = next(iter(arms.values()))
     strengths = first.strengths
+    augmented = ", crops and flips" if isinstance(first, ImageRun) and first.augment else ""
     return (
-        f"adaptive-{experiment}, {first.steps} steps, rate {strengths.rate:g}, l1 {strengths.l1:g}, "
-        f"l2 {strengths.l2:g}"
+        f"adaptive-{experiment}, {first.steps} steps, refreshed every {first.refreshing.every}, "
+        f"rate {strengths.rate:g}, l1 {strengths.l1:g}, l2 {strengths.l2:g}{augmented}"
     )
 
 
 def asked(
-    experiment: str, strengths: Strengths, folder: str | None, *, small: bool
+    experiment: str, strengths: Strengths, folder: str | None, *, small: bool, augment: bool = False
 ) -> Mapping[str, ImageRun | SequenceRun]:
     """Return the arms of an experiment by name.
 
     Raises:
         DataError: Its images are not there: that is said before anything runs.
-        UsageError: What it needs is not installed.
+        UsageError: What it needs is not installed, or there are no images that ``augment`` would change.
     """
+    if augment and (experiment not in _IMAGES or (experiment == "imagenet" and not small)):
+        raise UsageError(
+            f"{experiment} has no --augment: it is for CIFAR and ImageNet's sibling; text has no images, and "
+            "those of ImageNet are cropped and mirrored anyway"
+        )
     if experiment == "sources" and find_spec("captum") is None:
         raise UsageError("sources needs captum; install it with: pip install 'autodropout[adaptive]'")
     if experiment not in _IMAGES:
         return sequence_runs(experiment, strengths, small=small)
     check(_IMAGES[experiment].data, small, folder)
-    return runs(experiment, strengths, folder, small=small)
+    return runs(experiment, strengths, folder, small=small, augment=augment)
 
 
 def started(given: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     strong = Strengths(rate=given.rate, l1=given.l1, l2=given.l2)
     place = None if given.data is None else str(Path(given.data).absolute())
-    name = f"{given.experiment}-small" if given.small else given.experiment
+    name = "-".join([given.experiment, *["small"] * given.small, *["augmented"] * given.augment])
     directory = given.out or Path(f"runs/adaptive-{name}")
     results = RESULTS / "adaptive" / name if strong == USUAL and given.seeds >= SEEDS else None
 
     def made() -> Comparison:
-        arms = asked(given.experiment, strong, place, small=given.small)
+        arms = asked(given.experiment, strong, place, small=given.small, augment=given.augment)
         return run(given.experiment, arms, directory, given.seeds, given.workers)
 
     conduct(made, lambda names: [pairs(given.experiment, names)], directory, results)
@@ -173,6 +187,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("experiment", choices=EXPERIMENTS, metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
     parser.add_argument("--small", action="store_true", help="the small sibling, for 2 cores")
+    parser.add_argument("--augment", action="store_true", help="crops and flips, which the paper lacks")
     parser.add_argument("--data", default=os.environ.get(VARIABLE), help="folder of the data sets")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each arm; the paper does not say")
     parser.add_argument("--rate", type=float, default=USUAL.rate, help="mean rate of dropout")

@@ -1,13 +1,12 @@
 """The regularisers that adaptive.py compares, each put onto a network."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from autodropout.adapting import Refreshing, adaptive_dropout
 from autodropout.adaptive import AdaptiveSettings, Favours
-from autodropout.attribution import Method
 from autodropout.errors import UsageError
 from autodropout.tasks.methods.penalties import penalise
 
@@ -21,7 +20,7 @@ class Strengths:
     Attributes:
         rate: Mean drop rate, standard and adaptive.
         l1: Factor of the sum of magnitudes.
-        l2: Factor of half the sum of squares, beside the weight decay that every arm has.
+        l2: Factor of half the sum of squares, on top of the weight decay that every arm has, "none", too.
 
     Raises:
         UsageError: A value is out of range.
@@ -43,11 +42,18 @@ USUAL = Strengths()
 
 
 def regularise(
-    net: nn.Module, places: tuple[str, ...], arm: str, strengths: Strengths, method: Method
+    net: nn.Module, places: tuple[str, ...], arm: str, strengths: Strengths, refreshing: Refreshing
 ) -> None:
     """Let the regulariser of an arm act on a network, dropout on the outputs of these places.
 
     Standard dropout is adaptive dropout that has no room to adapt: the coins are the same.
+
+    Args:
+        net: The network.
+        places: Modules whose outputs are dropped.
+        arm: Name of the regulariser.
+        strengths: Of the regularisers.
+        refreshing: When and how the rates of adaptive dropout are refreshed.
 
     Raises:
         UsageError: There is no such arm.
@@ -61,12 +67,11 @@ def regularise(
             penalise(net, l2=strengths.l2)
         case "standard":
             same = AdaptiveSettings(least=strengths.rate, most=strengths.rate, whole=False)
-            once = Refreshing(every=NEVER, method=method)
+            once = replace(refreshing, every=NEVER)
             adaptive_dropout(net, places, strengths.rate, settings=same, refreshing=once)
         case "adaptive" | "adaptive-unimportant":
             favours: Favours = "important" if arm == "adaptive" else "unimportant"
             settings = AdaptiveSettings(favours=favours, whole=False)
-            refreshing = Refreshing(method=method)
             adaptive_dropout(net, places, strengths.rate, settings=settings, refreshing=refreshing)
         case _:
             raise UsageError(f"there is no arm {arm!r}; expected none, l1, l2, standard or adaptive")

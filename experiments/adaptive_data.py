@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autodropout.data.augmentation import Flips
+from autodropout.data.augmentation import Crops, Flips
 from autodropout.data.cifar import Cifar
 from autodropout.data.cifar_small import CifarSmall
 from autodropout.data.files import data_folder
@@ -72,13 +72,14 @@ def check(name: Name, small: bool, folder: str | None) -> None:
         )
 
 
-def load(name: Name, small: bool, folder: str | None) -> Loaded:
+def load(name: Name, small: bool, folder: str | None, *, augment: bool = False) -> Loaded:
     """Return images; validation images are none of them.
 
     Args:
         name: Of the data set.
         small: Whether they are those of the sibling.
         folder: Folder of data sets.
+        augment: Whether images are cropped out of their padding and mirrored; ImageNet's are changed anyway.
 
     Raises:
         DataError: They are not there, or damaged.
@@ -86,7 +87,7 @@ def load(name: Name, small: bool, folder: str | None) -> Loaded:
     check(name, small, folder)
     if name == "imagenet" and not small:
         return _photographs(folder)
-    return in_memory(_images(name, small, folder))
+    return in_memory(_images(name, small, folder), augment=augment)
 
 
 def _source(name: Name, small: bool) -> ImageSource | None:
@@ -106,9 +107,10 @@ def _images(name: Name, small: bool, folder: str | None) -> ImageData:
     return found
 
 
-def in_memory(data: ImageData) -> Loaded:
+def in_memory(data: ImageData, *, augment: bool = False) -> Loaded:
     """Return images that fit into memory."""
-    changes = Changes(mean=data.mean, deviation=data.deviation)
+    stored = (Crops(), Flips()) if augment else ()
+    changes = Changes(mean=data.mean, deviation=data.deviation, stored=stored)
 
     def batches(size: int, seed: int) -> Iterable[Batch]:
         return ImageBatches(examples=data.splits.train, batch_size=size, seed=seed, change=changes)

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 
 from adaptive_arms import USUAL, Strengths, regularise
 from adaptive_data import Loaded, Name, load
-from autodropout.attribution import Method
+from autodropout.adapting import Refreshing
 from autodropout.families import find_sites
 from autodropout.models.photograph_nets import resnet
 from autodropout.result import Result
 from autodropout.tasks.fit import FitSettings, fit
+
+_REFRESHING = Refreshing(every=100, method="lrp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +33,10 @@ class ImageRun:
         batch_size: Images per step.
         learning_rate: At the start.
         weight_decay: Of all parameters.
-        method: Of relevance.
+        refreshing: When and how the rates of adaptive dropout are refreshed.
         strengths: Of the regularisers.
         small: Whether the data are those of the sibling.
+        augment: Whether images are cropped out of their padding and mirrored (ImageNet's are in any case).
         folder: Folder of data sets.
     """
 
@@ -46,24 +49,30 @@ class ImageRun:
     batch_size: int = 128
     learning_rate: float = 0.1
     weight_decay: float = 1e-4
-    method: Method = "lrp"
+    refreshing: Refreshing = _REFRESHING
     strengths: Strengths = USUAL
     small: bool = False
+    augment: bool = False
     folder: str | None = None
 
     def sibling(self) -> Self:
-        """Return the run that 2 cores finish: a quarter of the width, few images, few steps."""
-        return replace(self, multiplier=0.25, batch_size=64, steps=600, small=True)
+        """Return the run that 2 cores finish: a quarter of the width, few images, few steps.
+
+        Rates are refreshed every 10 steps, which adds up to a fifth to the time of adaptive dropout: every
+        100 would leave 6 refreshes, of which the first finds nothing.
+        """
+        often = replace(self.refreshing, every=10)
+        return replace(self, multiplier=0.25, batch_size=64, steps=600, refreshing=often, small=True)
 
     def __call__(self, seed: int) -> Result:
         """Train one network; weights and batches follow from the seed, whatever the arm."""
-        return self.train(load(self.data, self.small, self.folder), seed)
+        return self.train(load(self.data, self.small, self.folder, augment=self.augment), seed)
 
     def train(self, data: Loaded, seed: int) -> Result:
         """Train one network on some images and measure its accuracy on the test images."""
         torch.manual_seed(seed)
         net = network(self, data.num_classes)
-        regularise(net, between_convolutions(net), self.arm, self.strengths, self.method)
+        regularise(net, between_convolutions(net), self.arm, self.strengths, self.refreshing)
         optimiser = torch.optim.SGD(net.parameters(), self.learning_rate, 0.9, weight_decay=self.weight_decay)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         settings = FitSettings(steps=self.steps, device=device, channels_last=True)
@@ -95,7 +104,7 @@ def network(run: ImageRun, num_classes: int) -> nn.Module:
 
 
 def between_convolutions(net: nn.Module) -> tuple[str, ...]:
-    """Return the norms that stand between two convolutions of a residual block."""
+    """Return the norms that stand between two convolutions of a residual block: one, or two in ResNet-50."""
     return tuple(site.name for site in find_sites(net) if site.consumer is not None)
 
 

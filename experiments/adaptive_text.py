@@ -1,14 +1,15 @@
 """One arm of the comparisons on text in adaptive.py: a small language model and its regulariser."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adaptive_arms import USUAL, Strengths, regularise
+from autodropout.adapting import Refreshing
 from autodropout.data.pydoc_text import load_pydoc
 from autodropout.data.splits import Examples
 from autodropout.data.text import CorpusSize, windows
@@ -19,6 +20,8 @@ from autodropout.tasks.fit import FitSettings, cosine, fit
 from autodropout.tasks.text.token_baselines import branch_ends
 
 CHUNK = 250
+
+_REFRESHING = Refreshing(every=10, method="gradient")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class SequenceRun:
         width: Of the network.
         batch_size: Windows per step.
         learning_rate: Of AdamW at the start of its cosine.
+        refreshing: When and how the rates of adaptive dropout are refreshed.
         strengths: Of the regularisers.
     """
 
@@ -43,7 +47,12 @@ class SequenceRun:
     width: int = 96
     batch_size: int = 10
     learning_rate: float = 2e-3
+    refreshing: Refreshing = _REFRESHING
     strengths: Strengths = USUAL
+
+    def sibling(self) -> Self:
+        """Return the run of a minute: fewer steps, and rates refreshed as many more times."""
+        return replace(self, steps=150, refreshing=replace(self.refreshing, every=5))
 
     def __call__(self, seed: int) -> Result:
         """Train one network and return the test text's perplexity."""
@@ -60,7 +69,7 @@ class SequenceRun:
                 vocabulary=size.vocabulary, context=self.context, layers=1, width=self.width, heads=4
             )
             places = branch_ends(net)
-        regularise(net, places, self.arm, self.strengths, "gradient")
+        regularise(net, places, self.arm, self.strengths, self.refreshing)
         optimiser = torch.optim.AdamW(net.parameters(), self.learning_rate, weight_decay=0.01)
         settings = FitSettings(steps=self.steps, loss=token_loss, clip_norm=1.0)
         batches = shuffled_batches(train, self.batch_size, seed)

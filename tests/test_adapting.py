@@ -3,9 +3,11 @@ import os
 import pickle
 import re
 import sys
+from itertools import pairwise
 
 import pytest
 import torch
+import torch._dynamo.testing
 from torch import nn
 from torch.nn import functional as F
 
@@ -69,6 +71,108 @@ def test_a_model_trains_with_it():
     assert losses[-1] < losses[0]
     assert adaptive.silent_sites() == ()
     assert all(sum(r) / len(r) == pytest.approx(0.2) for r in rates(adaptive).values())
+
+
+def strengths(adaptive):
+    return {layer.strength.item() for layer in adaptive.layers.values()}
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [1.0, 1.0, 1.0]),
+        ("ramp", [0.0, 0.5, 1.0]),
+        ("early", [1.0, 0.0, 0.0]),
+        ("late", [0.0, 1.0, 1.0]),
+    ],
+)
+def test_progress_drives_the_schedule(schedule, expected):
+    model, (x, y) = SmallNet(), batch()
+    adaptive = adaptive_dropout(model, SITES, 0.3, schedule=schedule)
+    adaptive.observe(x, y)
+    before = rates(adaptive)
+    assert strengths(adaptive) == {expected[0]}
+    for progress, strength in zip((0.0, 0.5, 1.0), expected, strict=True):
+        adaptive.progress = progress
+        model(x)
+        assert strengths(adaptive) == {strength}
+    assert rates(adaptive) == before
+    with adaptive.disabled():
+        assert strengths(adaptive) == {0.0}
+    assert strengths(adaptive) == {expected[-1]}
+
+
+def test_the_schedule_goes_on_from_the_state_and_in_copies():
+    model = SmallNet()
+    adaptive = adaptive_dropout(model, "norm", schedule="ramp")
+    adaptive.progress = 0.25
+    other = adaptive_dropout(SmallNet(), "norm", schedule="ramp")
+    other.load_state_dict(adaptive.state_dict())
+    twin = Applied.of(copy.deepcopy(model))
+    assert strengths(other) == strengths(twin) == {0.25}
+    twin.progress = 0.75
+    assert (strengths(twin), strengths(adaptive)) == ({0.75}, {0.25})
+
+
+def test_a_refresh_may_be_asked_for_otherwise_from_now_on():
+    model, (x, y) = SmallNet(), batch()
+    adaptive = adaptive_dropout(model, "norm", 0.3)
+    adaptive.refreshing = Refreshing(every=2, method="gradient")
+    assert [adaptive.observe(x, y) for _ in range(3)] == [True, False, True]
+    r = relevance(model, x, y, ["norm"], "gradient")["norm"]
+    torch.testing.assert_close(adaptive.layers["norm"].rates, adaptive_rates(r, 0.3).float())
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("method", ["lrp", "gradient"])
+def test_refreshes_and_the_schedule_do_not_recompile_a_compiled_model(seed, method):
+    torch.compiler.reset()
+    model = SmallNet()
+    model.dropout.p = 0.0
+    adaptive = adaptive_dropout(
+        model, SITES, 0.4, refreshing=Refreshing(every=1, method=method), schedule="ramp", seed=seed
+    )
+    counted = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(model, fullgraph=True, backend=counted)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    seen = []
+    for number in range(4):
+        adaptive.progress = number / 4
+        if seed is not None:
+            adaptive.step = number
+        assert adaptive.observe(*batch())
+        seen.append(rates(adaptive))
+        x, y = batch()
+        optimizer.zero_grad()
+        if seed is None:
+            F.cross_entropy(compiled(x), y).backward()
+        else:
+            expected = model(x)
+            out = compiled(x)
+            torch.testing.assert_close(out, expected)
+            F.cross_entropy(out, y).backward()
+        optimizer.step()
+    assert all(one != other for one, other in pairwise(seen))
+    assert counted.frame_count == 1
+
+
+def test_where_a_residual_branch_begins_at_0_the_second_refresh_is_the_first_to_find_something():
+    model, (x, y) = SmallNet(), batch()
+    twin = copy.deepcopy(model)
+    for block in (*model.blocks, *twin.blocks):
+        nn.init.zeros_(block.bn.weight)
+    runs = [adaptive_dropout(net, "blocks.*.conv", 0.3) for net in (model, twin)]
+    runs[0].refresh(x, y)
+    for layer in runs[0].layers.values():
+        assert layer.average.eq(0).all()
+        assert layer.rates.tolist() == pytest.approx([0.3] * layer.num_channels)
+    for block in (*model.blocks, *twin.blocks):
+        nn.init.ones_(block.bn.weight)
+    for run in runs:
+        run.refresh(x, y)
+    for late, early in zip(runs[0].layers.values(), runs[1].layers.values(), strict=True):
+        assert late.rates.std() > 0
+        torch.testing.assert_close(late.rates, early.rates)  # zeros weigh nothing
 
 
 def test_the_other_direction_and_the_other_method():
@@ -230,6 +334,8 @@ def test_settings_are_checked():
         Refreshing(every=0)
     with pytest.raises(UsageError, match="method is 'lime'; expected one of 'lrp', 'gradient'"):
         Refreshing(method="lime")
+    with pytest.raises(UsageError, match="schedule is 'linear'; expected one of constant, ramp, early, late"):
+        adaptive_dropout(SmallNet(), "norm", schedule="linear")
     with pytest.raises(UsageError, match="rate is 1"):
         adaptive_dropout(SmallNet(), "norm", 1.0)
 

@@ -14,7 +14,7 @@ import adaptive as experiment
 import adaptive_arms as arms_of
 import adaptive_data as images
 import adaptive_images as single
-from autodropout.adapting import Adaptive
+from autodropout.adapting import Adaptive, Refreshing
 from autodropout.attribution import METHODS
 from autodropout.data.images import image_data
 from autodropout.data.photographs import Photographs
@@ -37,12 +37,16 @@ def _seeded():
         yield
 
 
-def loaded():
+def loaded_images():
     parts = [
         Examples(inputs=torch.randint(256, (n, 3, 16, 16), dtype=torch.uint8), labels=torch.arange(n) % 10)
         for n in (20, 10, 10)
     ]
-    return images.in_memory(image_data(*parts))
+    return image_data(*parts)
+
+
+def loaded():
+    return images.in_memory(loaded_images())
 
 
 def test_settings_are_as_printed():
@@ -57,6 +61,7 @@ def test_settings_are_as_printed():
     assert [large.falling(epoch / 90) for epoch in (29, 30, 60)] == pytest.approx([1.0, 0.1, 0.01])
     small = experiment.runs("cifar10", STRENGTHS, None, small=True)["adaptive"]
     assert (small.small, small.falls, small.learning_rate) == (True, plain.falls, 0.1)
+    assert not plain.augment
 
 
 def test_sensitivity_and_sources_have_their_arms():
@@ -66,7 +71,9 @@ def test_sensitivity_and_sources_have_their_arms():
     assert arms["none weight_decay=0.001"].weight_decay == 0.001
     assert arms["standard learning_rate=0.3"].learning_rate == 0.3
     sources = experiment.runs("sources", STRENGTHS, None, small=True)
-    assert [run.method for run in list(sources.values())[1:]] == list(METHODS)
+    assert [run.refreshing for run in list(sources.values())[1:]] == [
+        Refreshing(every=10, method=method) for method in METHODS
+    ]
 
 
 def test_the_networks_are_as_large_as_printed():
@@ -74,6 +81,72 @@ def test_the_networks_are_as_large_as_printed():
     count = sum(parameter.numel() for parameter in single.network(run, 10).parameters())
     assert round(count / 1e6, 1) == 11.2
     assert round(sum(p.numel() for p in resnet(50).parameters()) / 1e6, 1) == 25.6
+
+
+def test_the_places_of_a_residual_network_are_its_gaps_between_convolutions():
+    depths = {}
+    for name in ("cifar10", "imagenet"):
+        with torch.device("meta"):
+            run = experiment.runs(name, STRENGTHS, None, small=False)["adaptive"]
+            depths[run.depth] = single.between_convolutions(single.network(run, 10))
+    blocks = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3)}
+    for depth, gaps in ((18, ("bn1",)), (50, ("bn1", "bn2"))):
+        assert depths[depth] == tuple(
+            f"layer{layer}.{block}.{gap}"
+            for layer, count in enumerate(blocks[depth], start=1)
+            for block in range(count)
+            for gap in gaps
+        )
+    assert [len(names) for names in depths.values()] == [8, 32]
+
+
+def test_short_trainings_have_more_than_a_handful_of_refreshes():
+    images_ = [
+        experiment.runs(name, STRENGTHS, None, small=small)["adaptive"]
+        for name in ("cifar10", "cifar100", "imagenet")
+        for small in (True, False)
+    ]
+    texts = [
+        experiment.sequence_runs("recurrent", STRENGTHS, small=small)["adaptive"] for small in (True, False)
+    ]
+    assert [run.refreshing.every for run in (*images_, *texts)] == [10, 100] * 3 + [5, 10]
+    assert all(run.steps / run.refreshing.every >= 30 for run in (*images_, *texts))
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_period_of_a_run_is_that_of_its_training(every, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Adaptive, "refresh", lambda self, *batch: seen.append(self.refreshing))
+    run = replace(experiment.runs("cifar10", STRENGTHS, None, small=True)["adaptive"], multiplier=0.0625)
+    often = replace(run.refreshing, every=every)
+    replace(run, steps=4, batch_size=10, refreshing=often).train(loaded(), 0)
+    assert seen == [often] * (4 // every)
+
+
+def test_images_are_cropped_and_mirrored_where_that_is_asked_for(monkeypatch):
+    data = loaded_images()
+    plain, changed = (images.in_memory(data, augment=augment) for augment in (False, True))
+    (before, labels), (after, same) = (next(iter(read.batches(10, 0))) for read in (plain, changed))
+    assert torch.equal(labels, same)
+    assert not torch.equal(before, after)
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(plain.test(), changed.test(), strict=True))
+    monkeypatch.setattr(experiment, "check", lambda *_: None)
+    arms = experiment.asked("cifar10", STRENGTHS, None, small=True, augment=True)
+    assert {run.augment for run in arms.values()} == {True}
+    assert experiment.label("cifar10", arms) == (
+        "adaptive-cifar10, 600 steps, refreshed every 10, rate 0.1, l1 1e-05, l2 0.0005, crops and flips"
+    )
+    taken = []
+    monkeypatch.setattr(experiment, "conduct", lambda *given: taken.append(given[2:]))
+    experiment.started(experiment.arguments().parse_args(["cifar10", "--small", "--augment"]))
+    name = "cifar10-small-augmented"
+    assert taken == [(Path(f"runs/adaptive-{name}"), experiment.RESULTS / "adaptive" / name)]
+
+
+@pytest.mark.parametrize(("name", "small"), [("imagenet", False), ("recurrent", True)])
+def test_what_has_no_images_to_change_refuses_to(name, small):
+    with pytest.raises(UsageError, match=f"{name} has no --augment: it is for CIFAR and ImageNet's sibling"):
+        experiment.asked(name, STRENGTHS, None, small=small, augment=True)
 
 
 @pytest.mark.parametrize("arm", experiment.ARMS)
@@ -135,7 +208,9 @@ def test_standard_and_adaptive_dropout_differ_in_the_rates_alone():
         net = single.network(run, 10)
         for norm in (module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)):
             torch.nn.init.ones_(norm.weight)  # timm begins with the branches at 0, where nothing is relevant
-        arms_of.regularise(net, single.between_convolutions(net), arm, STRENGTHS, "gradient")
+        arms_of.regularise(
+            net, single.between_convolutions(net), arm, STRENGTHS, Refreshing(method="gradient")
+        )
         (handle,) = handles(net)
         assert isinstance(handle, Adaptive)
         handle.refresh(torch.randn(4, 3, 16, 16), torch.arange(4))
@@ -199,7 +274,7 @@ def test_strengths_out_of_range(wrong):
 
 def test_there_is_no_such_arm():
     with pytest.raises(UsageError, match="there is no arm 'adaptiv'; expected none"):
-        arms_of.regularise(torch.nn.Linear(2, 2), ("",), "adaptiv", STRENGTHS, "lrp")
+        arms_of.regularise(torch.nn.Linear(2, 2), ("",), "adaptiv", STRENGTHS, Refreshing())
 
 
 def test_photographs_are_cropped_to_train_and_scaled_to_be_tested(tmp_path, monkeypatch):
@@ -249,6 +324,15 @@ def test_adaptive_dropout_is_measured_beside_each_other_arm_of_its_setting():
     arms = experiment.sequence_runs("recurrent", STRENGTHS, small=True)
     against = [other for _, other in experiment.pairs("recurrent", arms)]
     assert against == ["none", "standard", "adaptive-unimportant", "standard"]
+
+
+def test_a_directory_of_runs_with_another_period_is_refused(tmp_path):
+    arms = experiment.sequence_runs("recurrent", STRENGTHS, small=True)
+    arms = {name: replace(arms[name], steps=1, width=8) for name in ("standard", "adaptive")}
+    experiment.run("recurrent", arms, tmp_path, 2, 1, "inline")
+    rarely = {name: replace(run, refreshing=replace(run.refreshing, every=100)) for name, run in arms.items()}
+    with pytest.raises(UsageError, match=r"refreshed every 5, .*not '.*refreshed every 100, "):
+        experiment.run("recurrent", rarely, tmp_path, 2, 1, "inline")
 
 
 def test_other_strengths_or_steps_are_another_comparison():

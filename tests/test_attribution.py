@@ -1,6 +1,7 @@
 import copy
 import math
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -210,7 +211,20 @@ def test_what_is_lost_is_what_biases_contribute():
     torch.testing.assert_close(found["0"].sum(1) + lost, found["1"].sum(1))
 
 
-def zennit_input_relevance(model, x, targets, epsilon):
+RATED = [
+    *("conv1", "bn1", "layer2.0.downsample.1"),
+    *(
+        f"layer{n}.{block}.{part}"
+        for n in (1, 2, 3, 4)
+        for block in (0, 1)
+        for part in ("conv1", "bn1", "bn2")
+    ),
+]
+"""Where adaptive dropout may stand in a ResNet-18."""
+
+
+def zennit_relevance(model, x, targets, epsilon):
+    """Relevance of the input and at ``RATED``, by zennit."""
     zennit = pytest.importorskip("zennit", reason="a test-only oracle that is not installed")
     from zennit import attribution, composites, rules, torchvision, types
 
@@ -222,20 +236,37 @@ def zennit_input_relevance(model, x, targets, epsilon):
         (types.Linear, rules.Epsilon(epsilon)),
     ]
     composite = composites.LayerMapComposite(layer_map, canonizers=[torchvision.ResNetCanonizer()])
-    with attribution.Gradient(copy.deepcopy(model), composite) as attributor:
+    twin, outputs = copy.deepcopy(model), {}
+    with attribution.Gradient(twin, composite) as attributor:
+        for module in twin.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eps = 0.0  # folded, they would still divide by the root of 1 + eps
+        for name in RATED:
+            twin.get_submodule(name).register_forward_hook(partial(keep, outputs, name))
         logits, _ = attributor(x, torch.zeros(len(x), 3).double())
         _, r = attributor(x, start(logits, targets))
-    return r
+    return r, {name: output.grad for name, output in outputs.items()}
+
+
+def keep(outputs, name, module, inputs, output):
+    """Forward hook: keep an output and, later, what comes back to it."""
+    output.retain_grad()
+    outputs[name] = output
 
 
 @pytest.mark.parametrize("epsilon", [1e-6, 0.01])
 def test_it_agrees_with_zennit_on_resnet18(epsilon):
     model = warmed(torchvision.models.resnet18(num_classes=3), (3, 32, 32))
     x, targets = torch.randn(3, 3, 32, 32).double(), torch.tensor([0, 1, 2])
-    expected = zennit_input_relevance(model, x, targets, epsilon)
+    of_input, at_sites = zennit_relevance(model, x, targets, epsilon)
     whole = nn.Sequential(nn.Identity(), model)
-    found = attribute(whole, x, targets, ["0"], epsilon=epsilon)["0"]
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+    found = attribute(whole, x, targets, ["0", *(f"1.{name}" for name in RATED)], epsilon=epsilon)
+    expected = {"0": of_input} | {f"1.{name}": r for name, r in at_sites.items()}
+    assert found.keys() == expected.keys()
+    for name, r in expected.items():
+        scale = r.abs().max().item()
+        assert scale > 0
+        torch.testing.assert_close(found[name], r, rtol=1e-9, atol=1e-10 * scale)
 
 
 def test_relevance_is_the_mean_of_its_size_per_unit():

@@ -55,6 +55,7 @@ ONLY_HERE = {
 ENTRY_POINTS = {  # they may have many parameters, which are keyword-only
     "engine.run.search",
     "comparison.running.compare",
+    "adapting.adaptive_dropout",
     "engine.executors.local.__init__",
 }
 

@@ -47,7 +47,7 @@ SIGNATURES = {
     "adaptive_dropout": (
         "model, names, rate=0.2, *, settings=AdaptiveSettings(least=0.0, most=0.9, momentum=0.9, "
         "favours='important', whole=True, saved=True), refreshing=Refreshing(every=100, method='lrp'), "
-        "seed=None"
+        "schedule='constant', seed=None"
     ),
     "apply": "model, policy, *, existing='keep', seed=None, layouts=None",
     "augmented_dropout": "model, names, rate=0.2, backward_rate=0.0002, *, multiply=True, seed=None",

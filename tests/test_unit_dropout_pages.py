@@ -25,6 +25,26 @@ def shown(figure):
     return f"{figure['median']:.2f} ± {figure['spread']:.2f}"
 
 
+def points(share):
+    """As the page writes percentage points: .8, -2.0, .0."""
+    text = f"{100 * share:.1f}".replace("-0.0", "0.0")
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def test_what_adaptive_dropout_does_on_its_own_network():
+    found = json.loads((ROOT / "results/adaptive/cifar10-small/comparison.json").read_text(encoding="utf8"))
+    pairs = {(pair["arm"], pair["against"]): pair["paired"] for pair in found["pairs"]}
+    page = " ".join((ROOT / "docs/adaptive.md").read_text(encoding="utf8").split())
+    for against, text in (
+        ("standard", "of adaptive to standard dropout it is {} points (95% interval {} to {})"),
+        ("adaptive-unimportant", "to the other direction {} points ({} to {})"),
+        ("none", "to none {} points ({} to {})"),
+    ):
+        paired = pairs["adaptive", against]
+        assert text.format(*(points(paired[part]) for part in ("difference", "low", "high"))) in page
+        assert paired["low"] < 0 < paired["high"], "the page says that no difference is shown"
+
+
 @pytest.mark.parametrize("name", measured("augmented"))
 def test_what_augmented_dropout_costs(name):
     figures = measured("augmented")[name]

@@ -17,17 +17,60 @@ from autodropout.attach import RATES, attach, named_module
 from autodropout.attribution import METHODS, Method, relevance
 from autodropout.errors import ApplyError, UsageError
 from autodropout.naming import meant
+from autodropout.policy import SCHEDULES, Schedule, scheduled
+from autodropout.site import Closing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshing:
+    """When and how rates are refreshed.
+
+    Attributes:
+        every: Calls of ``Adaptive.observe`` from one refresh to the next.
+        method: Of ``autodropout.relevance``.
+
+    Raises:
+        UsageError: A value is out of range.
+    """
+
+    every: int = 100
+    method: Method = "lrp"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
+            raise UsageError(f"every is {self.every!r}; expected a whole number of at least 1")
+        if self.method not in METHODS:
+            raise UsageError(f"method is {self.method!r}; expected one of {', '.join(map(repr, METHODS))}")
 
 
 class Adaptive(Applied[AdaptiveDropout]):
     """Adaptive dropout at work on a model: a handle as ``apply`` returns it, which refreshes rates.
 
     ``adaptive_dropout`` makes it.
+
+    Args:
+        model: The model.
+        layers: Site to the layer that acts there.
+        attachments: What gives the model back as it was, in the order in which it was changed.
+        refreshing: When and how rates are refreshed; the attribute may be set anew.
+        schedule: How strength follows ``progress``, as in ``Policy``.
+        seed: None for draws from the default generator.
     """
 
-    _every: int = 100
-    _method: Method = "lrp"
-    _calls: int = 0
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, AdaptiveDropout],
+        attachments: Sequence[Closing],
+        *,
+        refreshing: Refreshing,
+        schedule: Schedule,
+        seed: int | None,
+    ) -> None:
+        self.refreshing = refreshing
+        self.schedule = schedule
+        self._calls = 0
+        super().__init__(model, None, layers, attachments, None, seed)
 
     def observe(self, inputs: object, targets: Tensor) -> bool:
         """Refresh the rates at the first call and every ``every`` calls; call it once per training step.
@@ -39,7 +82,7 @@ class Adaptive(Applied[AdaptiveDropout]):
         Returns:
             Whether rates were refreshed.
         """
-        due = self._calls % self._every == 0
+        due = self._calls % self.refreshing.every == 0
         if due:
             self.refresh(inputs, targets)
         self._calls += 1
@@ -52,7 +95,7 @@ class Adaptive(Applied[AdaptiveDropout]):
         statistics stay as they are. In data-parallel training every process calls it.
         """
         self._check_active()
-        found = relevance(self._model, inputs, targets, tuple(self.layers), self._method)
+        found = relevance(self._model, inputs, targets, tuple(self.layers), self.refreshing.method)
         for name, layer in self.layers.items():
             layer.observe(found[name])
 
@@ -80,27 +123,8 @@ class Adaptive(Applied[AdaptiveDropout]):
             layer.restore(torch.tensor(part["average"]), part["observed"])
         self._calls = int(state["calls"])
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refreshing:
-    """When and how rates are refreshed.
-
-    Attributes:
-        every: Calls of ``Adaptive.observe`` from one refresh to the next.
-        method: Of ``autodropout.relevance``.
-
-    Raises:
-        UsageError: A value is out of range.
-    """
-
-    every: int = 100
-    method: Method = "lrp"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
-            raise UsageError(f"every is {self.every!r}; expected a whole number of at least 1")
-        if self.method not in METHODS:
-            raise UsageError(f"method is {self.method!r}; expected one of {', '.join(map(repr, METHODS))}")
+    def _scheduled_strength(self) -> float:
+        return scheduled(self.schedule, self.progress)
 
 
 def adaptive_dropout(
@@ -110,6 +134,7 @@ def adaptive_dropout(
     *,
     settings: AdaptiveSettings = DEFAULTS,
     refreshing: Refreshing = Refreshing(),
+    schedule: Schedule = "constant",
     seed: int | None = None,
 ) -> Adaptive:
     """Drop what some modules put out, each unit with a rate that follows how much it matters.
@@ -124,13 +149,17 @@ def adaptive_dropout(
         rate: Mean rate over the units of each module, which is kept.
         settings: How rates follow relevance; ``saved`` has no meaning here.
         refreshing: When and how rates are refreshed.
+        schedule: Factor on all rates: ``"constant"`` 1, or as in ``Policy`` by ``Applied.progress``.
         seed: None draws from the device's default generator; a number makes masks a pure function of
             (seed, data-parallel rank, name, step), see ``Applied.step``.
+
+    Returns:
+        A handle that refreshes rates, steers and removes; also a context manager.
 
     Raises:
         SiteError: A name matches no module, or one of another kind.
         ApplyError: The model is compiled, wrapped or scripted, or something stands on a module already.
-        UsageError: A number is out of range, or there are no names.
+        UsageError: A number is out of range, the schedule is unknown, or there are no names.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
@@ -142,6 +171,8 @@ def adaptive_dropout(
         (True, 0.3)
     """
     check_model(model)
+    if schedule not in SCHEDULES:
+        raise UsageError(f"schedule is {schedule!r}; expected one of {', '.join(SCHEDULES)}")
     settings = replace(settings, saved=False)
     layers = {}
     for name in meant(model, names, _refusal):
@@ -159,9 +190,7 @@ def adaptive_dropout(
             closings.append(attach(model, name, [layer], RATES))
             undo.callback(closings[-1].close)
         undo.pop_all()
-    adaptive = Adaptive(model, None, layers, closings, None, seed)
-    adaptive._every, adaptive._method = refreshing.every, refreshing.method
-    return adaptive
+    return Adaptive(model, layers, closings, refreshing=refreshing, schedule=schedule, seed=seed)
 
 
 def _refusal(module: nn.Module) -> str | None:

@@ -97,7 +97,7 @@ class Applied(Generic[LayerT]):
 
     @property
     def progress(self) -> float:
-        """How far training is, 0 to 1; setting it moves the policy's schedule along."""
+        """How far training is, 0 to 1; setting it moves the schedule along, which augmented dropout lacks."""
         return self._progress
 
     @progress.setter
@@ -273,9 +273,12 @@ class Applied(Generic[LayerT]):
         return frozen_sites(self._model, self.layers, self._attachments)
 
     def _set_strengths(self) -> None:
-        strength = 1.0 if self.policy is None else self.policy.strength(self._progress)
+        strength = 0.0 if self._num_disabled or self._removed else self._scheduled_strength()
         for layer in self.layers.values():
-            layer.set_strength(0.0 if self._num_disabled or self._removed else strength)
+            layer.set_strength(strength)
+
+    def _scheduled_strength(self) -> float:
+        return 1.0 if self.policy is None else self.policy.strength(self._progress)
 
     def _check_active(self) -> None:
         if self._removed:

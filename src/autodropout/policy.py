@@ -65,15 +65,7 @@ class Policy:
 
     def strength(self, progress: float) -> float:
         """Return the factor on every pattern's rate at this progress, 0 at the start and 1 at the end."""
-        match self.schedule:
-            case "constant":
-                return 1.0
-            case "ramp":
-                return min(max(progress, 0.0), 1.0)
-            case "early":
-                return 1.0 if progress < 0.5 else 0.0
-            case "late":
-                return 0.0 if progress < 0.5 else 1.0
+        return scheduled(self.schedule, progress)
 
     def scaled(self, factor: float) -> "Policy":
         """Return the policy for larger inputs: every size and stride times ``factor``, at least 1.
@@ -141,6 +133,19 @@ class Policy:
 
     def _canonical(self) -> str:
         return json.dumps(self._document(), separators=(",", ":"), sort_keys=True)
+
+
+def scheduled(schedule: Schedule, progress: float) -> float:
+    """Return the strength that a schedule has at this progress, 0 at the start and 1 at the end."""
+    match schedule:
+        case "constant":
+            return 1.0
+        case "ramp":
+            return min(max(progress, 0.0), 1.0)
+        case "early":
+            return 1.0 if progress < 0.5 else 0.0
+        case "late":
+            return 0.0 if progress < 0.5 else 1.0
 
 
 class _FrozenDict(dict[str, Pattern]):

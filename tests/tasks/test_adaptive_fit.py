@@ -7,6 +7,9 @@ import torch
 from torch import nn
 
 from autodropout.adapting import Refreshing, adaptive_dropout
+from autodropout.applying import apply
+from autodropout.pattern import TokenPattern
+from autodropout.policy import Policy
 from autodropout.tasks.fit import FitSettings, fit
 from autodropout.tasks.saving import Saving
 
@@ -45,6 +48,17 @@ def test_a_killed_training_goes_on_with_its_rates(tmp_path):
     again, resumed = trained(saving)
     assert torch.equal(again, weights)
     assert resumed == state
+
+
+def test_the_schedules_of_all_that_is_applied_follow_a_training():
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    pattern = TokenPattern(size=1, rate=0.1)
+    applied = apply(net, Policy({"0": pattern}, "ramp"), layouts={"0": "NTC"})
+    adaptive = adaptive_dropout(net, "0", 0.3, schedule="ramp")
+    optimiser = torch.optim.SGD(net.parameters(), 0.1)
+    fit(net, optimiser, lambda _: 1.0, batches(), FitSettings(steps=12))
+    strengths = [layer.strength.item() for handle in (applied, adaptive) for layer in handle.layers.values()]
+    assert strengths == pytest.approx([11 / 12] * 2)
 
 
 def test_a_refresh_after_divergence_ends_training_without_an_error(caplog):

@@ -51,6 +51,7 @@ def relevance(
         SiteError: A name is no module, or did not run, or its units are not known.
         ShapeError: Targets and outputs do not fit.
         UsageError: The method is unknown, or the network holds a function that it has no rule for.
+        MissingError: captum is not installed, and the method needs it.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))

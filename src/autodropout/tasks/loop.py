@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from autodropout.adapting import Adaptive
-from autodropout.applying import Applied
 from autodropout.baselines import Ramped
 from autodropout.durations import in_words
 from autodropout.errors import DeviceError, DivergedError
@@ -40,8 +39,8 @@ class Loop:
         self.model, self.optimiser, self.schedule, self.settings = model, optimiser, schedule, settings
         self.called: Any = torch.compile(model) if settings.compile else model
         self.rates = [group["lr"] for group in optimiser.param_groups]
-        self.applied = Applied.of(model)
-        self.adaptive = [handle for handle in handles(model) if isinstance(handle, Adaptive)]
+        self.applied = handles(model)
+        self.adaptive = [handle for handle in self.applied if isinstance(handle, Adaptive)]
         self.ramped = [module for module in model.modules() if isinstance(module, Ramped)]
         self.device = torch.device(settings.device)
         self.curve: list[float] = []
@@ -68,8 +67,8 @@ class Loop:
         """Make one optimiser step at this progress of training, below 1."""
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.schedule(progress)
-        if self.applied is not None:
-            self.applied.progress = progress
+        for applied in self.applied:
+            applied.progress = progress
         for module in self.ramped:
             module.progress = progress
         self.model.train()
