@@ -3,16 +3,19 @@
 import json
 import re
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from autodropout import zoo
+from autodropout.benchmark import load
 from autodropout.significance import paired_difference
 from autodropout.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "results.md").read_text(encoding="utf8")
 SECTION = TEXT[TEXT.index("## The papers' claims") : TEXT.index("## ptb-small")]
+AUTODROPOUT = SECTION[SECTION.index("### AutoDropout") : SECTION.index("### Its critique")]
 ROWS = [
     [cell.strip() for cell in line.strip("| ").split(" | ")]
     for line in SECTION.splitlines()
@@ -52,7 +55,12 @@ def test_all_tables_of_all_three_papers_are_there():
     for table in (
         "Table 1: on CIFAR-10",
         "Table 2: with RandAugment",
+        "Table 2: it beats CutMix with RandAugment",
+        "Table 2: it beats Stochastic Depth and DropPath",
+        "Table 2: on ImageNet it beats CutMix with FixRes",
         "Table 3: with few",
+        "Table 3: UDA with the policy beats",
+        "Footnote 1",
         "Table 4",
         "Figure 5",
     ):
@@ -64,7 +72,41 @@ def test_all_tables_of_all_three_papers_are_there():
 
 
 DIFFERENCES = {
+    "digits": (
+        ("policy", "none", "+.53 (.27 to .79, p = .0005)"),
+        ("policy", "dropblock", "+.42 (.19 to .64, p = .001, Holm .007)"),
+        ("policy", "stochastic-depth", "digits, 20 paired seeds: +.70 (.42 to .99, p < .0001)"),
+        ("dropblock", "none", "+.11 (-.08 to .31, p = .24)"),
+        ("dropout", "spatial-dropout", "digits -.13 (-.32 to .06, p = .16)"),
+        ("dropout", "dropblock", "digits -.19 (-.46 to .07, p = .14)"),
+        ("policy", "random", "20 seeds: +.13 points (-.12 to .38, p = .28)"),
+    ),
     "mnist-small": (
+        ("policy", "none", "+4.2 (3.0 to 5.3, p < .0001) and"),
+        ("policy", "dropblock", "+.4 (-.3 to 1.1, p = .20)"),
+        ("policy", "dropout", "beside tuned Dropout -.0 (-1.0 to .9, p = .99)"),
+        ("policy", "stochastic-depth", "+3.5 (2.0 to 5.1, p = .0006)"),
+        ("dropblock", "none", "+3.8 (2.9 to 4.7, p < .0001)"),
+        ("dropout", "spatial-dropout", "+3.6 (2.5 to 4.8, p < .0001)"),
+        ("dropout", "dropblock", "+.4 (-.7 to 1.6, p = .41)"),
+        ("l2", "dropblock", "+5.1 (4.0 to 6.1, p < .0001)"),
+        ("policy+rand-augment", "mixup", "+7.1 (6.4 to 7.7, p < .0001)"),
+        ("policy+rand-augment", "cutmix", "+4.7 (3.9 to 5.5, p < .0001)"),
+        ("policy+rand-augment", "manifold-mixup", "+5.0 (4.2 to 5.7, p < .0001)"),
+        ("policy+rand-augment", "moex", "+4.4 (3.5 to 5.3, p < .0001)"),
+        ("rand-augment", "policy+rand-augment", "RandAugment alone is 2.7 ahead (2.0 to 3.3, p < .0001)"),
+        (
+            "cutmix-rand-augment",
+            "policy+rand-augment",
+            "CutMix with RandAugment is ahead by 1.7 on mnist-small (1.3 to 2.2, p < .0001)",
+        ),
+        ("policy+rand-augment", "stochastic-depth", "mnist-small +7.3 (6.2 to 8.5, p < .0001)"),
+        ("policy+rand-augment", "drop-path", "+9.4 (8.0 to 10.8, p < .0001)"),
+        ("manifold-mixup", "none", "+3.0 (2.0 to 4.0, p < .0001)"),
+        ("cutmix", "none", "CutMix +3.3 (2.1 to 4.5, p = .0002)"),
+        ("moex", "none", "MoEx +3.6 (2.1 to 5.2, p = .0004)"),
+        ("mixup", "none", "Mixup +1.0 (.0 to 1.9, p = .05)"),
+        ("policy", "random", "10 seeds: -.27 (-1.27 to .72, p = .55)"),
         ("augmented-dropout", "dropout", "difference .2 points (-.8 to 1.2), p = .69"),
         ("adaptive-dropout", "none", ".8 points over none (-.0 to 1.7, p = .06)"),
         (
@@ -77,9 +119,27 @@ DIFFERENCES = {
         ("dropout", "adaptive-dropout", "3.4 below standard dropout (p < .0001 each)"),
     ),
     "cifar10-small": (
-        ("policy", "none", "+2.4 (1.4 to 3.4)"),
-        ("policy", "dropblock", "-.1 (-.9 to .7), 10 paired seeds each"),
-        ("dropblock", "none", "2.5 points ahead (1.8 to 3.3, p < .0001)"),
+        ("policy", "none", "+2.4 (1.4 to 3.4, p = .0004)"),
+        ("policy", "dropblock", "-.1 (-.9 to .7, p = .80)"),
+        ("policy", "dropout", "beside tuned Dropout +.2 (-.8 to 1.2, p = .67)"),
+        ("policy", "stochastic-depth", "+.8 (-.3 to 1.9, p = .14)"),
+        ("dropblock", "none", "+2.5 (1.8 to 3.3, p < .0001)"),
+        ("dropout", "spatial-dropout", "cifar10-small +.1 (-.9 to 1.2, p = .77)"),
+        ("dropout", "dropblock", "cifar10-small -.3 (-1.1 to .5, p = .45)"),
+        ("l2", "dropblock", "cifar10-small -.8 (-1.6 to .0, p = .06)"),
+        ("policy+rand-augment", "mixup", "+.9 (-.4 to 2.2, p = .14)"),
+        ("policy+rand-augment", "cutmix", "-.5 (-1.4 to .3, p = .20)"),
+        ("policy+rand-augment", "manifold-mixup", "-.5 (-1.2 to .2, p = .13)"),
+        ("policy+rand-augment", "moex", "+1.6 (.9 to 2.4, p = .0008)"),
+        ("rand-augment", "policy+rand-augment", "RandAugment alone is 2.0 ahead (1.1 to 2.9, p = .0006)"),
+        ("policy+rand-augment", "cutmix-rand-augment", "+.2 (-.5 to .9, p = .51)"),
+        ("policy+rand-augment", "stochastic-depth", "-.1 (-1.2 to 1.0, p = .84)"),
+        ("policy+rand-augment", "drop-path", "+.9 (.1 to 1.7, p = .03)"),
+        ("manifold-mixup", "none", "+2.1 (1.2 to 2.9, p = .0003)"),
+        ("cutmix", "none", "+2.1 (1.1 to 3.0, p = .0008)"),
+        ("moex", "none", "-.1 (-.7 to .5, p = .75)"),
+        ("mixup", "none", "+.6 (-.3 to 1.6, p = .16)"),
+        ("policy", "random", "likewise: -.46 (-1.53 to .61, p = .35)"),
         ("augmented-dropout", "dropout", "-.0 (-.8 to .7), p = .91"),
         ("adaptive-dropout", "none", "1.8 over none (1.1 to 2.5, p = .0003)"),
         ("adaptive-dropout", "spatial-dropout", "-.3 to the same coins (-1.2 to .6, p = .41)"),
@@ -91,8 +151,13 @@ DIFFERENCES = {
         ("adaptive", "standard", "difference to standard .0 (-.8 to .8, p = .98)"),
         ("adaptive", "adaptive-unimportant", "difference .3 points (-.4 to 1.1, p = .29)"),
     ),
+    "cifar10-small-uda": (
+        ("UDA+policy", "UDA", "difference -3.2 (-4.9 to -1.5, p = .006)"),
+        ("UDA", "UDA+policy", "takes 3.2 points (1.5 to 4.9, p = .006) from UDA"),
+    ),
     "transfer/wikitext2-small": (
-        ("variational-dropout", "dropout", "difference -.16 (-.48 to .16), p = .24"),
+        ("policy", "drop-attention", "-.25 (-.75 to .24, p = .23)"),
+        ("variational-dropout", "dropout", "difference -.16 (-.48 to .16, p = .24)"),
         ("paper-finding", "variational-dropout", "Variational Dropout 33.27 (p = .006)"),
         ("policy", "paper-finding", "what our search found 30.15 (p = .0003)"),
     ),
@@ -109,15 +174,181 @@ def test_differences_are_those_of_the_committed_runs(place, one, other, said):
     assert said in SECTION
     found = json.loads((ROOT / "results" / place / "comparison.json").read_text(encoding="utf8"))
     arms = {arm["name"].split()[0]: arm["values"] for arm in found["comparison"]["arms"]}
+    if place.endswith("uda"):  # two of its names have two words
+        arms = {arm["name"]: arm["values"] for arm in found["comparison"]["arms"]}
     paired = paired_difference(arms[one], arms[other])
-    points, decimals = (1.0, 2) if place.startswith("transfer") else (100.0, 1)
-    figures = {f"{points * end:.{decimals}f}" for end in (paired.difference, paired.low, paired.high)}
-    shown = {figure.replace("0.", ".", 1) if "0." in figure[:3] else figure for figure in figures}
-    head, _, tail = said.partition("p ")
-    numbers = re.findall(r"-?\d*\.\d+", head)
-    assert {number for number in numbers if number not in ("33.27", "30.15")} <= shown
-    if match := re.search(r"= (\.\d+)", tail):
-        digits = len(match[1]) - 1
-        assert float(match[1]) == pytest.approx(paired.p, abs=0.51 * 10**-digits)
-    elif tail:
-        assert paired.p < 1e-4
+    points = 1.0 if place.startswith("transfer") else 100.0
+    head, *tail = re.split(r"\bp (?=[=<] \.)", said, maxsplit=1)
+    numbers = [number for number in re.findall(r"-?\d*\.\d+", head) if number not in ("33.27", "30.15")]
+    decimals = {len(number.partition(".")[2]) for number in numbers}
+    shown = {
+        _short(points * end, places)
+        for end in (paired.difference, paired.low, paired.high)
+        for places in decimals
+    }
+    assert set(numbers) <= shown
+    if tail:
+        assert_p(tail[0], paired.p)
+
+
+def _short(value, decimals):
+    """Return a number as the page has it: without the zero before the point."""
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.{decimals}f}")
+
+
+def assert_p(said, p):
+    """Compare p as the page has it, such as ``= .0004, Holm .007)`` or ``< .0001)``, with one computed."""
+    if match := re.match(r"= (\.\d+)", said):
+        assert float(match[1]) == pytest.approx(p, abs=0.51 * 10 ** (1 - len(match[1])))
+    else:
+        assert said.startswith("< .0001")
+        assert p < 1e-4
+
+
+RELOCATED = {
+    "reversed": "1.1 to 3.5, p = .002",
+    "shifted": "-.3 to 2.3, p = .12",
+    "everywhere": "-.4 to 1.4, p = .22",
+}
+"""What the table says of the policy at other places: how much worse it is there than where it was found."""
+
+
+@pytest.mark.parametrize("arm", RELOCATED)
+def test_what_is_lost_at_other_places_is_that_of_the_committed_runs(arm):
+    found = json.loads((ROOT / "results/mnist-small/where.json").read_text(encoding="utf8"))
+    (row,) = [row for row in found["relocated"]["arms"] if row["name"] == arm]
+    ends = f"{_short(-100 * row['difference_high'], 1)} to {_short(-100 * row['difference_low'], 1)}"
+    said = RELOCATED[arm]
+    assert f"({said})" in SECTION
+    assert said.startswith(ends)
+    assert_p(said.partition("p ")[2], row["p"])
+    assert _short(-100 * row["difference"], 1) in SECTION
+    assert "Holm over the three .006, .25, .25" in SECTION
+    adjusted = [row["adjusted_p"] for row in found["relocated"]["arms"] if row["name"] in RELOCATED]
+    assert [_short(p, 3 if p < 0.01 else 2) for p in adjusted] == [".006", ".25", ".25"]
+
+
+def test_figure_5_is_that_of_the_committed_searches():
+    confirmed = json.loads((ROOT / "results/ptb-small/confirmed.json").read_text(encoding="utf8"))
+    cheaper = json.loads((ROOT / "results/ptb-small/cheaper.json").read_text(encoding="utf8"))["kinds"]
+    for kind, sign in (
+        (confirmed["searchers"]["reinforce"], -1),
+        (cheaper["halving"], 1),
+        (cheaper["warm"], 1),
+    ):
+        for words, over in (("by_seed", "over seeds"), ("by_repeat", "over searches")):
+            found = kind[words]
+            low, high = sorted(sign * found[end] for end in ("low", "high"))
+            said = re.search(
+                rf"{re.escape(f'{_short(low, 2)} to {_short(high, 2)}')} {over}, p ([=<] \.\d+)", SECTION
+            )
+            assert said, (words, low, high)
+            assert_p(said[1], found["p"])
+    searchers = json.loads((ROOT / "results/ptb-small/searchers.json").read_text(encoding="utf8"))[
+        "searchers"
+    ]
+    standings = {one["variant"]["name"]: one["standings"] for one in searchers}
+    for name, trials in (("reinforce", 128), ("reinforce", 512), ("reinforce-paper", 512)):
+        (found,) = [one["difference"] for one in standings[name] if one["trials"] == trials]
+        difference, low, high = (_short(found[end], 4) for end in ("difference", "low", "high"))
+        said = re.search(
+            rf"{re.escape(difference)}[^(]*\({re.escape(low)} to {re.escape(high)}, p ([=<] \.\d+)\)", SECTION
+        )
+        assert said, (name, trials)
+        assert_p(said[1], found["p"])
+
+
+INTERVAL = re.compile(r"(?<![\d.])-?\d*\.\d+ to -?\d*\.\d+")
+
+
+def without_p(text):
+    """Return the brackets that hold an interval and no p."""
+    return [
+        one
+        for one in re.findall(r"\(([^()]*)\)", text)
+        if INTERVAL.search(one) and not re.search(r"\bp (?:[=<]|at most) \.", one)
+    ]
+
+
+@pytest.mark.parametrize("row", AUTODROPOUT.splitlines(), ids=lambda row: row[2:42])
+def test_every_interval_of_ours_has_a_p(row):
+    if row.startswith("| ") and not row.startswith("| claim"):
+        _, here, verdict = (cell.strip() for cell in row.strip("| ").split(" | "))
+        assert without_p(f"{here} {verdict}") == []
+
+
+def test_every_interval_of_the_sentences_in_bold_has_a_p():
+    below = TEXT[TEXT.index("\n## ptb-small\n") :]
+    bold = re.findall(r"^\*\*(.+?)\*\*$", below, re.MULTILINE | re.DOTALL)
+    assert len(bold) == 6
+    assert [one for sentence in bold for one in without_p(" ".join(sentence.split()))] == []
+
+
+MEASURED = {
+    "## ptb-small": ("ptb-small/confirmed.json",),
+    "### Its landscape: 2,311 trainings": (),
+    "### Searchers on it": ("ptb-small/searchers.json",),
+    "### On other tasks, without a new search": tuple(
+        f"transfer/{task}/comparison.json" for task in ("wikitext2-small", "multi30k-de-en", "multi30k-en-fr")
+    ),
+    "## mnist-small": ("mnist-small/comparison.json", "mnist-small/where.json"),
+    "## cifar10-small": ("cifar10-small/comparison.json",),
+    "### With few labels": ("cifar10-small-uda/comparison.json",),
+    "## digits": ("digits/comparison.json", "digits/space.json"),
+    "### Beside weight decay": ("digits/weight_decay.json",),
+}
+"""Of each section that measures something, the files that its figures are from."""
+
+
+def section(heading):
+    """Return what stands below a heading, as far as the next one of any level."""
+    return " ".join(
+        re.split(r"^#", TEXT.partition(f"\n{heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0].split()
+    )
+
+
+def test_every_section_that_measures_is_known():
+    below = TEXT[TEXT.index("\n## ptb-small\n") :]
+    assert re.findall(r"^##.+$", below, re.MULTILINE) == list(MEASURED)
+
+
+@pytest.mark.parametrize("heading", MEASURED)
+def test_every_section_names_seconds_and_hardware_as_its_files_have_them(heading):
+    text = section(heading)
+    assert re.search(r"\d (?:to [\d.]+ )?seconds\b", text)
+    assert re.search(r"\b(?:one core|two cores)\b", text)
+    said = [(float(a), float(b)) for a, b in re.findall(r"([\d.]+) to ([\d.]+) (?:seconds|and of)", text)]
+    for file in MEASURED[heading]:
+        found = json.loads((ROOT / "results" / file).read_text(encoding="utf8"))
+        assert (found["machine"]["architecture"], found["machine"]["processors"]) == ("x86_64", 2)
+        assert "processor" not in found["machine"], (
+            "the head of the page says that no file names the processor"
+        )
+        if "seconds" in found:
+            assert f"{found['seconds']:.0f} seconds" in text
+        if "comparison" in found or "relocated" in found:
+            arms = found.get("relocated", found.get("comparison"))["arms"]
+            fewest, most = min(arm["seconds"] for arm in arms), max(arm["seconds"] for arm in arms)
+            assert any(low - 0.51 <= fewest and most <= high + 0.51 for low, high in said), (
+                file,
+                fewest,
+                most,
+            )
+
+
+def test_the_head_of_the_page_says_what_the_files_record_of_the_machines():
+    head = " ".join(TEXT[: TEXT.index("## The papers' claims")].split())
+    assert "machines of two x86_64 cores under Linux" in head
+    assert "not the processor's name" in head
+    assert "EPYC" not in TEXT
+    machines = load("ptb-small").release.machines  # of the landscape
+    assert {(machine["architecture"], machine["processors"]) for machine in machines} == {("x86_64", 2)}
+
+
+def test_the_landscape_took_the_seconds_that_are_said():
+    seconds = [trial.result.seconds for trial in load("ptb-small").trials]
+    text = section("### Its landscape: 2,311 trainings")
+    assert (
+        f"{median(seconds):.1f} seconds of one core in the median, {sum(seconds) / 3600:.1f} hours in all"
+        in text
+    )

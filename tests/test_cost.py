@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,3 +86,60 @@ def test_the_page_has_the_committed_figures():
     for row in (ROOT / "results/digits/cost.md").read_text(encoding="utf8").splitlines()[2:]:
         _, _, *cells, _ = row.split("|")
         assert "|".join(cells) in page, row
+
+
+ROWS = {
+    "REINFORCE": ("policy", 160),
+    "random": ("random", 160),
+    "tuning Dropout": ("dropout", 16),
+    "tuning DropBlock": ("dropblock", 16),
+    "tuning weight decay": ("l2", 16),
+    "tuning RandAugment": ("rand-augment", 16),
+}
+"""Of the page's tables on images: the arm of the comparison, and how many trainings it took to find it."""
+
+
+@pytest.mark.parametrize("task", ["mnist-small", "cifar10-small"])
+def test_the_page_has_what_images_have_cost(task, tmp_path):
+    page = (ROOT / "docs/cost.md").read_text(encoding="utf8")
+    table = page.partition(f"| {task} | trainings |")[2].partition("\n\n")[0]
+    lines = {line.split(" | ")[0].strip("| "): line for line in table.splitlines()[2:]}
+    assert list(lines) == list(ROWS)
+    file = ROOT / "results" / task / "comparison.json"
+    assert {found["trials"] for found in json.loads(file.read_text(encoding="utf8"))["tuning"]} == {16}
+    shutil.copytree(
+        ROOT / "results" / task / "studies/reinforce-1", tmp_path / "study"
+    )  # reading may add files
+    record = cost.read_record(tmp_path / "study")
+    workers = 1 if "--workers 1" in record.study.command else record.study.options["workers"]
+    wall, training = cost.costs(record).wall, cost.costs(record).training
+    arms = cost._arms(file)
+    names = {name.split()[0]: name for name in arms.values}
+    for row, (arm, trainings) in ROWS.items():
+        spent = SimpleNamespace(workers=workers, wall=wall, trials=trainings)
+        price = compared_price(arms, spent, names[arm])
+        assert f"| {row} | {trainings} |" in lines[row]
+        assert f"| {price.gain:+.2f}% ({price.low:+.2f} to {price.high:+.2f}) |" in lines[row]
+        assert re.search(rf"{price.runs:.0f} trainings? \|$", lines[row]), row
+    found = lines["REINFORCE"]
+    assert f"| {cost.duration(workers * wall)}, {cost.counted(workers, 'worker')} |" in found
+    assert f"| {cost.percent(1.0 - training / (workers * wall))} |" in found
+    assert f"| {cost.duration(compared_price(arms, spent, names['policy']).seconds)}, " in found
+
+
+@pytest.mark.parametrize(
+    ("task", "arm", "seconds"),
+    [
+        ("mnist-small", "policy", "7.4"),
+        ("mnist-small", "none", "5.9"),
+        ("mnist-small", "dropblock", "13.1"),
+        ("cifar10-small", "policy", "17.1"),
+        ("cifar10-small", "none", "7.7"),
+        ("cifar10-small", "dropblock", "23.4"),
+    ],
+)
+def test_the_page_has_the_mean_seconds_of_trainings_on_images(task, arm, seconds):
+    found = json.loads((ROOT / "results" / task / "comparison.json").read_text(encoding="utf8"))
+    arms = {one["name"].split()[0]: one for one in found["comparison"]["arms"]}
+    assert f"{arms[arm]['seconds']:.1f}" == seconds
+    assert seconds in (ROOT / "docs/cost.md").read_text(encoding="utf8")

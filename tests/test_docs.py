@@ -29,7 +29,9 @@ def name(page):
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name)
 def test_snippets_run_from_top_to_bottom(page, tmp_path):
     text = page.read_text(encoding="utf8")
-    for library in re.findall(r"^(?:import|from) (torchvision|timm|transformers|lightning)\b", text, re.M):
+    for library in re.findall(
+        r"^(?:import|from) (torchvision|timm|transformers|lightning|optuna)\b", text, re.M
+    ):
         pytest.importorskip(library)
     script = tmp_path / "snippets.py"
     script.write_text("\n".join(BLOCK.findall(text)), encoding="utf8")
@@ -42,6 +44,15 @@ def test_snippets_run_from_top_to_bottom(page, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^    (?:from \S+ import |import |def |class |study = |with |for ).*", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_python_is_indented_where_no_test_would_run_it(page):
+    assert CODE.findall(FENCED.sub("", page.read_text(encoding="utf8"))) == []
 
 
 @pytest.mark.parametrize("module", ["autodropout", *MODULES])
@@ -95,4 +106,5 @@ def test_what_the_paper_page_names_exists():
     for path, test in PAPER_TEST.findall(page):
         source = (ROOT / path).read_text(encoding="utf8")
         assert not test or re.search(rf"^(def|class) {test}\b", source, re.MULTILINE), f"{path} has no {test}"
-    assert len(PAPER_TEST.findall(page)) > 20
+    for section in ("## Methods", "## Demystifying Dropout", "## Adaptive Dropout"):
+        assert len(PAPER_TEST.findall(page.partition(section)[2].partition("\n## ")[0])) > 10, section

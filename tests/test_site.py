@@ -53,3 +53,22 @@ def test_the_reference_has_every_public_name():
         and thing.__module__ not in modules
     ]
     assert missing == []
+
+
+SEAMS = re.compile(
+    r"^from autodropout\.((?:engine|integrations|benchmark|adapt|tasks)[\w.]*) import (\w+)", re.MULTILINE
+)
+
+
+def test_the_reference_has_what_pages_import_and_what_outsiders_write_themselves():
+    shown = {path for _, paths in gathering.REFERENCE.values() for path in paths}
+    imported = {
+        f"{module}.{name}"
+        for page in ROOT.glob("docs/*.md")
+        for module, name in SEAMS.findall(page.read_text(encoding="utf8"))
+    }
+    assert len(imported) > 4
+    protocols = {"engine.base.Searcher", "engine.executors.base.Executor", "tasks.base.Task", "site.HasSites"}
+    assert imported | protocols <= shown
+    evidence = {found(f"benchmark.{name}") for name in ("load", "names", "Released", "Benchmark")}
+    assert evidence <= {found(path) for path in shown}
