@@ -1,13 +1,14 @@
-"""What the searches on a task found, against tuned baselines and the best setting of a single role.
+"""What the searches on a task found, against tuned baselines and the best setting by hand.
 
     AUTODROPOUT_DATA=... python experiments/confirmed.py
+    AUTODROPOUT_DATA=... python experiments/confirmed.py --task mnist-small
 
 Reads the studies that experiments/landscape.py made. Each baseline's strength is tuned on validation data,
-eight strengths on two seeds. The arms: no dropout; the baselines; the single role that did best of 245 set
-by hand, and the best of them on the residual stream; the best policy of every search. All are trained on the
-same ten fresh seeds; what counts is the held-out perplexity. Writes confirmed.json and confirmed.md into
-results/TASK. About 280 trainings of six seconds of one core; it may be stopped at any moment, and the same
-command goes on.
+eight strengths on two seeds, unless results/TASK/comparison.json has it tuned already. The arms: no dropout;
+the baselines; what did best of all that was set by hand, on roles also the best on the residual stream; the
+best policy of every search. All are trained on the same ten fresh seeds; what counts is the held-out figure.
+Writes confirmed.json and confirmed.md into results/TASK. On ptb-small about 280 trainings of six seconds of
+one core, on mnist-small 240 of seven; it may be stopped at any moment, and the same command goes on.
 """
 
 import argparse
@@ -23,19 +24,20 @@ from autodropout.atomic import write_text
 from autodropout.comparison import Comparison, compare
 from autodropout.comparison.arms import Arm
 from autodropout.comparison.tuning import Sweep, Tuned
+from autodropout.conv_space import ConvSpace
 from autodropout.engine.options import ExecutorName
 from autodropout.engine.provenance import command, machine, versions
 from autodropout.engine.study import Study
-from autodropout.errors import AutoDropoutError, UsageError
+from autodropout.errors import AutoDropoutError, DataError, UsageError
 from autodropout.policy import Policy
-from autodropout.tasks.base import Baseline
-from autodropout.tasks.text.small import PtbSmall, PydocLm
+from autodropout.tasks.base import Baseline, Task
 from comparing import Answer, answers, table
+from landscape import TASKS
+from landscape_parts import by_hand_of
 from repeated import finished, side, side_by_side, trained_alike
 
 RESULTS = Path(__file__).parents[1] / "results"
 OUT = Path("runs/confirmed")
-TASKS = {task.name: task for task in (PtbSmall(), PydocLm())}
 BASELINES = (
     "dropout",
     "variational-dropout",
@@ -44,13 +46,14 @@ BASELINES = (
     "drop-attention",
     "residual-words",
 )
+"""What is tuned on roles; on feature maps it is all that the task has."""
+
 SEARCHERS = ("random", "reinforce", "evolution", "reinforce-remedied")
 REMEDIES = ("reinforce-remedied",)
 """Searchers whose studies are no part of the landscape; they lie beside it."""
 
 REPEATS = (1, 2, 3)
-HANDS = ("hand", "hand-strong")
-RESIDUAL = "role:residual"
+RESIDUAL, BY_HAND = "role:residual", "by hand"
 SCHEMA = 1
 _TUNED_ON = 2
 
@@ -71,10 +74,10 @@ class How:
 
 
 def by_hand(studies: Sequence[Study]) -> dict[str, Policy]:
-    """Return the single role that was confirmed as best, and the best setting of the residual stream.
+    """Return what was confirmed as best of all that was set by hand, and the best of the residual stream.
 
     Args:
-        studies: The settings of single roles.
+        studies: The settings by hand; those of feature maps have no residual stream.
 
     Raises:
         UsageError: A study is not finished.
@@ -87,8 +90,10 @@ def by_hand(studies: Sequence[Study]) -> dict[str, Policy]:
         for trial in study.trials
         if trial.kind == "search" and trial.result is not None and set(trial.policy.sites) == {RESIDUAL}
     ]
-    best = max((study.confirmed[0] for study in studies), key=lambda confirmed: confirmed.reward)
-    return {"one role": best.policy, "residual": max(residual, key=lambda pair: pair[0])[1]}
+    best = max((study.confirmed[0] for study in studies), key=lambda confirmed: confirmed.reward).policy
+    if not residual:
+        return {BY_HAND: best}
+    return {"one role": best, "residual": max(residual, key=lambda pair: pair[0])[1]}
 
 
 def found(studies: Path) -> dict[str, Policy]:
@@ -114,7 +119,33 @@ def found(studies: Path) -> dict[str, Policy]:
     return policies
 
 
-def tuned(task: PtbSmall | PydocLm, baseline: Baseline, out: Path, how: How) -> Tuned:
+def tuned_all(task: Task, out: Path, how: How, earlier: Path | None = None) -> list[Tuned]:
+    """Return the baselines at their best: as a comparison of the task has tuned them, or tuned now.
+
+    Args:
+        task: What is trained.
+        out: Directory of the comparisons.
+        how: How to run.
+        earlier: A comparison.json of the task; None, or no file, tunes.
+
+    Raises:
+        KeyboardInterrupt: Somebody asked it to stop.
+    """
+    known = {baseline.name: baseline for baseline in task.baselines}
+    if earlier is not None and earlier.is_file():
+        facts = json.loads(earlier.read_text(encoding="utf8"))
+        return [_as_tuned(one) for one in facts["tuning"] if one["baseline"] in known]
+    names = known if isinstance(task.space(), ConvSpace) else BASELINES
+    return [tuned(task, known[name], out / "tune" / name, how) for name in names]
+
+
+def _as_tuned(facts: Mapping[str, Any]) -> Tuned:
+    strengths, rewards = zip(*((one["strength"], one["reward"]) for one in facts["tried"]), strict=True)
+    sweep = Sweep(baseline=facts["baseline"], strengths=strengths, seeds=facts["seeds"])
+    return Tuned(sweep=sweep, rewards=rewards)
+
+
+def tuned(task: Task, baseline: Baseline, out: Path, how: How) -> Tuned:
     """Return a baseline at its best on validation data.
 
     Raises:
@@ -139,7 +170,7 @@ def tuned(task: PtbSmall | PydocLm, baseline: Baseline, out: Path, how: How) -> 
 
 
 def run(
-    task: PtbSmall | PydocLm, studies: Path, out: Path, how: How
+    task: Task, studies: Path, out: Path, how: How, earlier: Path | None = None
 ) -> tuple[Comparison, Sequence[Tuned], Mapping[str, Any]]:
     """Tune, compare, and set the searchers side by side.
 
@@ -148,17 +179,22 @@ def run(
         studies: Directory of the landscape's studies.
         out: Directory of the comparisons.
         how: How to run.
+        earlier: A comparison.json that has the baselines tuned already; None, or no file, tunes them.
 
     Returns:
         The comparison, the tuned baselines, and the searchers as ``side_by_side`` returns them.
 
     Raises:
+        DataError: The task's data are missing.
         KeyboardInterrupt: Somebody asked it to stop.
         UsageError: A study is missing or not finished.
     """
-    policies = by_hand([Study.open(studies / name) for name in HANDS]) | found(studies)
+    if missing := task.missing():
+        raise DataError(missing)
+    hands = [Study.open(studies / part.name) for part in by_hand_of(task)]
+    policies = by_hand(hands) | found(studies)
     known = {baseline.name: baseline for baseline in task.baselines}
-    best = [tuned(task, known[name], out / "tune" / name, how) for name in BASELINES]
+    best = tuned_all(task, out, how, earlier)
     arms: dict[str, Arm] = {"none": None}
     for one in best:
         arms[_arm(one)] = partial(task.train, known[one.sweep.baseline].at(one.strength))
@@ -176,7 +212,7 @@ def beside(comparison: Comparison, best: Sequence[Tuned]) -> list[Answer]:
         best: The baselines.
     """
     found = [name for name in comparison.values if name.rpartition("-")[0] in SEARCHERS]
-    return answers(comparison, [(name, _arm(one)) for name in found for one in best])
+    return answers(comparison, [[(name, _arm(one)) for name in found for one in best]])
 
 
 def _arm(one: Tuned) -> str:
@@ -184,7 +220,7 @@ def _arm(one: Tuned) -> str:
 
 
 def written(
-    task: PtbSmall | PydocLm, comparison: Comparison, best: Sequence[Tuned], sides: Mapping[str, Any]
+    task: Task, comparison: Comparison, best: Sequence[Tuned], sides: Mapping[str, Any]
 ) -> tuple[str, str]:
     """Return confirmed.json and confirmed.md."""
     pairs = beside(comparison, best)
@@ -202,8 +238,8 @@ def written(
     lines = [
         f"# What the searches on {task.name} found",
         "",
-        f"`python experiments/confirmed.py`. {len(REPEATS)} searches of each kind, 128 trials and 32 to "
-        "confirm; *one role* and *residual* are the best of 245 settings of single roles by hand.",
+        f"`python experiments/confirmed.py --task {task.name}`. {len(REPEATS)} searches of each kind, 128 "
+        f"trials and 32 to confirm; {_set_by_hand(comparison)} of the settings by hand.",
         "",
         comparison.to_markdown(),
         "## Searchers",
@@ -225,6 +261,11 @@ def written(
     return json.dumps(document, indent=1, allow_nan=False) + "\n", "\n".join(lines) + "\n"
 
 
+def _set_by_hand(comparison: Comparison) -> str:
+    one = BY_HAND in comparison.values
+    return f"*{BY_HAND}* is the best" if one else "*one role* and *residual* are the best"
+
+
 def _check_finished(study: Study) -> None:
     if not study.finished:
         raise UsageError(f"the study in {study.out} is not finished; run experiments/landscape.py on")
@@ -240,7 +281,9 @@ if __name__ == "__main__":
     task, results = TASKS[given.task], RESULTS / given.task
     how = How(seeds=given.seeds, workers=given.workers)
     try:
-        comparison, best, sides = run(task, results / "studies", given.out / given.task, how)
+        comparison, best, sides = run(
+            task, results / "studies", given.out / given.task, how, results / "comparison.json"
+        )
     except AutoDropoutError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@
 
 import argparse
 import json
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +48,12 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=OUT, help="directory of the comparison")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     given = parser.parse_args()
-    comparison = run(Policy.load(RESULTS / "best.json"), given.out, workers=given.workers)
+    try:
+        comparison = run(Policy.load(RESULTS / "best.json"), given.out, workers=given.workers)
+    except KeyboardInterrupt:
+        sys.exit("Stopped; nothing is lost. The same command goes on.")
+    if not comparison.finished:
+        sys.exit("Stopped on request. The same command goes on.")
     print(comparison)
     origin = {"command": command(), "versions": versions(), "machine": machine()}
     document = origin | {"comparison": json.loads(comparison.to_json())}

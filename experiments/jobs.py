@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autodropout.benchmark.landscapes import names
 from autodropout.data.files import VARIABLE
 from autodropout.errors import AutoDropoutError, DataError, UsageError
 from autodropout.suggesting import suggested
@@ -53,6 +54,17 @@ def _landscape(task: str, data: str, parts: Mapping[str, str]) -> dict[str, Job]
     return {name: Job(command=command, data=data) for name, command in commands.items()}
 
 
+def _on_images(task: str, data: str) -> dict[str, Job]:
+    """Return what is run on a small task of images: its comparison first, which has its policy."""
+    commands = {
+        f"images-{task}": f"images.py --tasks {task}",
+        f"images-where-{task}": f"images.py --tasks {task} --where results/{task}/best.json",
+        f"confirmed-{task}": f"confirmed.py --task {task}",
+    }
+    others = {name: Job(command=command, data=data) for name, command in commands.items()}
+    return _landscape(task, data, _OF_MAPS) | others
+
+
 _SEARCHED = {
     "random-biased": "random-biased",
     "random": "random-1 random-2 random-3",
@@ -66,7 +78,7 @@ _OF_ROLES = {
     **_LAST,
 }
 _OF_MAPS = {"hand": "hand", **_SEARCHED, **_LAST}
-_CIFAR10, _CIFAR100, _MNIST, _SVHN = "CIFAR-10", "CIFAR-100", "MNIST", "SVHN"
+_CIFAR10, _CIFAR100, _MNIST, _SVHN, _PTB = "CIFAR-10", "CIFAR-100", "MNIST", "SVHN", "Penn Treebank"
 _STUDIES = " ".join(f"results/ptb-small/studies/reinforce-{seed}" for seed in (1, 2, 3))
 _TABLES = {
     "1": _CIFAR10,
@@ -90,11 +102,23 @@ _ADAPTIVE = {
 }
 
 JOBS: Mapping[str, Job] = {
-    **_landscape("ptb-small", "Penn Treebank", _OF_ROLES),
-    **_landscape("mnist-small", _MNIST, _OF_MAPS),
-    **_landscape("cifar10-small", _CIFAR10, _OF_MAPS),
-    "images-mnist-small": Job(command="images.py --tasks mnist-small", data=_MNIST),
-    "images-cifar10-small": Job(command="images.py --tasks cifar10-small", data=_CIFAR10),
+    "digits": Job(command="digits.py"),
+    "digits-weight-decay": Job(command="digits_weight_decay.py"),
+    "digits-space": Job(command="digits_space.py"),
+    "sizes-ptb-small": Job(command="sizes.py", data=_PTB),
+    **_landscape("ptb-small", _PTB, _OF_ROLES),
+    "remedies-ptb-small": Job(command="landscape.py --task ptb-small --remedies", data=_PTB),
+    "early-ptb-small": Job(command="early.py", data=_PTB),
+    "confirmed-ptb-small": Job(command="confirmed.py", data=_PTB),
+    "cheaper-searches-ptb-small": Job(command="cheaper_searches.py", data=_PTB),
+    **{
+        f"{script}-{name}": Job(command=f"{script}.py {name}")
+        for name in names()
+        for script in ("searchers", "calibrate")
+    },
+    "spaces-ptb-small": Job(command="spaces.py ptb-small"),
+    **_on_images("mnist-small", _MNIST),
+    **_on_images("cifar10-small", _CIFAR10),
     "semi-supervised": Job(
         command="semi_supervised.py --policy results/cifar10-small/best.json", data=_CIFAR10
     ),
@@ -109,6 +133,17 @@ JOBS: Mapping[str, Job] = {
     },
 }
 """Jobs by name; experiments that have a size for two cores are run at that."""
+
+NO_JOBS: Mapping[str, str] = {
+    "cost.py": "seconds; it reads searches that jobs have left in runs/",
+    "demystifying_figures.py": "seconds; it draws what tables have left in runs/",
+    "demystifying_power.py": "seconds; it computes from printed figures",
+    "gallery.py": "seconds; it draws the pictures of the documentation",
+    "jobs.py": "it runs the jobs",
+    "release.py": "minutes, and nothing to go on with; it gathers the studies of a finished landscape",
+    "zoo.py": "seconds; it gathers what has won",
+}
+"""Scripts of this folder that are none of the jobs, and why."""
 
 
 def run(name: str, more: Sequence[str] = (), *, hours: float = HOURS) -> int:

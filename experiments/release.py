@@ -3,11 +3,12 @@
     python experiments/release.py --name ptb-small
     python experiments/release.py --name mnist-small
 
-Reads every study below results/NAME/studies, or another directory, whatever part it is. Writes NAME.jsonl,
-which comes with the package, into src/autodropout/benchmark/data; and trials.parquet, README.md (the card),
-surrogate.json, effects.json and effects.md into results/NAME. Some minutes on one core, nearly all for the
-comparison of regressors; nothing is written before all is known. The same studies and commit give the same
-bytes.
+Reads every study below results/NAME/studies, or another directory, whatever part it is. All of them must be
+finished, and all parts of experiments/landscape.py there; --partial lets some be missing, which the card then
+says. Writes NAME.jsonl, which comes with the package, into src/autodropout/benchmark/data; and
+trials.parquet, README.md (the card), surrogate.json, effects.json and effects.md into results/NAME. Some
+minutes on one core, nearly all for the comparison of regressors; nothing is written before all is known. The
+same studies and commit give the same bytes.
 """
 
 import argparse
@@ -28,9 +29,15 @@ from autodropout.benchmark.landscapes import Benchmark
 from autodropout.benchmark.main_effects import MainEffect, main_effects
 from autodropout.benchmark.regressors import REGRESSORS
 from autodropout.benchmark.strength import Strength, strengths
+from autodropout.comparison.kept import COMPARISON
 from autodropout.conv_space import ConvSpace
-from autodropout.errors import AutoDropoutError
+from autodropout.engine.ledger_schema import LEDGER_FILE
+from autodropout.engine.study import Study
+from autodropout.errors import AutoDropoutError, UsageError
+from autodropout.tasks.base import Task
 from autodropout.tasks.registry import task_named
+from landscape import REPEATS
+from landscape_parts import by_hand_of, searches_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGED = ROOT / "src" / "autodropout" / "benchmark" / "data"
@@ -64,6 +71,7 @@ def run(
     results: Path = RESULTS,
     regressors: Sequence[str] = REGRESSORS,
     commit: str = "",
+    partial: bool = False,
 ) -> Gathered:
     """Write all files of a release.
 
@@ -74,15 +82,25 @@ def run(
         results: Where its own directory goes.
         regressors: Regressors to choose from.
         commit: Of the code.
+        partial: Let parts of the landscape be missing.
+
+    Raises:
+        UsageError: A part is missing, or a study is not finished.
     """
-    gathered = gather(directory, floor=task_named(name).floor, regressor=regressors[0])
+    task = task_named(name)
+    missing = missing_parts(directory, task)
+    if missing and not partial:
+        raise UsageError(
+            f"{directory} lacks {', '.join(missing)}; run experiments/landscape.py --task {name} on, or "
+            "release what is there with --partial"
+        )
+    gathered = gather(directory, floor=task.floor, regressor=regressors[0])
     found = compare_regressors(gathered.release, names=regressors)
-    release = replace(gathered.release, regressor=found[0].regressor)
-    gathered = replace(gathered, release=release)
+    release = replace(gathered.release, regressor=found[0].regressor, licence=LICENCE[name])
     effects, readable = _effects(Benchmark(release, name))
     facts = Facts(
         name=name,
-        gathered=gathered,
+        gathered=replace(gathered, release=release),
         noise=noise_of(release.trials),
         regressors=found,
         sources=by_source(release),
@@ -90,9 +108,9 @@ def run(
         commit=commit,
         commands=(
             f"python experiments/landscape.py --task {name}",
-            f"python experiments/release.py --name {name}",
+            f"python experiments/release.py --name {name}" + (" --partial" if missing else ""),
         ),
-        licence=LICENCE[name],
+        missing=missing,
     )
     out = results / name
     out.mkdir(parents=True, exist_ok=True)
@@ -100,16 +118,42 @@ def run(
     release.save(packaged / f"{name}.jsonl")
     write_parquet(release, out / "trials.parquet")
     (out / "README.md").write_text(card(facts), encoding="utf8")
-    plain = {
-        "regressors": [asdict(held) for held in found],
+    _write_json(out / "surrogate.json", _judged(facts))
+    _write_json(out / "effects.json", effects)
+    (out / "effects.md").write_text(readable, encoding="utf8")
+    return facts.gathered
+
+
+def _judged(facts: Facts) -> Mapping[str, Any]:
+    """Return what is known of the surrogate and the noise as plain JSON values."""
+    return {
+        "regressors": [asdict(held) for held in facts.regressors],
         "by_source": {source: asdict(held) for source, held in facts.sources.items()},
         "ceiling": None if facts.ceiling is None else asdict(facts.ceiling),
         "noise": asdict(facts.noise),
     }
-    _write_json(out / "surrogate.json", plain)
-    _write_json(out / "effects.json", effects)
-    (out / "effects.md").write_text(readable, encoding="utf8")
-    return gathered
+
+
+def missing_parts(directory: Path, task: Task) -> tuple[str, ...]:
+    """Return the parts of the task's landscape that are not below a directory, where all must be finished.
+
+    Args:
+        directory: Where the studies lie.
+        task: What they train.
+
+    Raises:
+        UsageError: A study is not finished, such as the copy of one that was under way.
+    """
+    there = [Study.open(file.parent) for file in sorted(directory.rglob(LEDGER_FILE))]
+    studies = [study for study in there if study.record.searcher != COMPARISON]
+    if unfinished := [study.out.relative_to(directory).as_posix() for study in studies if not study.finished]:
+        raise UsageError(
+            f"{directory} holds studies that are not finished: {', '.join(unfinished)}; go on with them, or "
+            "copy them again once they are"
+        )
+    names = {study.out.name for study in studies}
+    parts = (*(part.name for part in (*by_hand_of(task), *searches_of(task))), REPEATS)
+    return tuple(name for name in parts if name not in names)
 
 
 def effects_table(choices: Sequence[MainEffect]) -> str:
@@ -177,10 +221,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("directory", type=Path, nargs="?", help="of the studies")
     parser.add_argument("--name", choices=LICENCE, default="ptb-small", help="word for the landscape")
+    parser.add_argument("--partial", action="store_true", help="let parts be missing; the card says which")
     given = parser.parse_args()
     try:
         directory = given.directory or RESULTS / given.name / "studies"
-        gathered = run(directory, given.name, commit=_commit())
+        gathered = run(directory, given.name, commit=_commit(), partial=given.partial)
     except AutoDropoutError as error:
         sys.exit(f"error: {error}")
     release = gathered.release

@@ -14,8 +14,7 @@ from autodropout.comparison import Comparison, compare
 from autodropout.comparison.arms import Arm
 from autodropout.engine.options import ExecutorName
 from autodropout.significance import paired_difference
-from autodropout.tasks.base import figure_of
-from autodropout.tasks.text.small import PtbSmall, PydocLm
+from autodropout.tasks.base import Task, figure_of
 
 
 class Running(Protocol):
@@ -32,7 +31,7 @@ class Running(Protocol):
 
 
 def trained_alike(
-    task: PtbSmall | PydocLm, arms: Mapping[str, Arm], baselines: Sequence[str], out: Path, how: Running
+    task: Task, arms: Mapping[str, Arm], baselines: Sequence[str], out: Path, how: Running
 ) -> Comparison:
     """Train all arms on the same fresh seeds; what is compared are held-out figures.
 
@@ -103,9 +102,11 @@ def side_by_side(comparison: Comparison, kinds: Collection[str], against: str) -
 
 def side(name: str, facts: Mapping[str, Any]) -> str:
     """Return a row of a table in Markdown: the mean, each search, both differences."""
-    cells = [name, f"{facts['mean']:.2f}", ", ".join(f"{mean:.2f}" for mean in facts["repeats"])]
+    places = 2 if abs(facts["mean"]) >= 1.0 else 4
+    repeats = ", ".join(f"{mean:.{places}f}" for mean in facts["repeats"])
+    cells = [name, f"{facts['mean']:.{places}f}", repeats]
     for word in ("by_seed", "by_repeat"):
-        cells.append(_interval(facts[word]) if word in facts else "")
+        cells.append(_interval(facts[word], places) if word in facts else "")
     return f"| {' | '.join(cells)} |"
 
 
@@ -113,8 +114,9 @@ def _over_repeats(repeats: Sequence[Sequence[float]]) -> list[float]:
     return [fmean(on_one_seed) for on_one_seed in zip(*repeats, strict=True)]
 
 
-def _interval(paired: Mapping[str, Any]) -> str:
+def _interval(paired: Mapping[str, Any], places: int) -> str:
+    difference, low, high = (paired[name] for name in ("difference", "low", "high"))
     if paired["p"] is None:
-        return f"{paired['difference']:+.2f}"
-    ends = f"{paired['low']:+.2f} to {paired['high']:+.2f}"
-    return f"{paired['difference']:+.2f} ({ends}, p = {paired['p']:.2g})"
+        return f"{difference:+.{places}f}"
+    ends = f"{low:+.{places}f} to {high:+.{places}f}"
+    return f"{difference:+.{places}f} ({ends}, p = {paired['p']:.2g})"

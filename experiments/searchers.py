@@ -3,8 +3,9 @@
     python experiments/searchers.py ptb-small
 
 Runs autodropout benchmark searchers, which writes results/NAME/searchers.json and .md; then draws
-docs/pictures/searchers-NAME.png and .svg from the JSON. With --draw it only draws. A quarter of an
-hour of two cores with 200 repetitions.
+docs/pictures/searchers-NAME.png and .svg from the JSON. With --draw it only draws. A quarter to half an hour
+of two cores with 200 repetitions; it may be stopped at any moment, and the same command goes on with the
+searchers that were not done.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from matplotlib.axes import Axes
 ROOT = Path(__file__).parents[1]
 COLOURS = ("#8a8a8a", "#bcbd22", "#8c564b", "#2ca02c", "#17becf", "#d62728", "#ff7f0e", "#1f77b4")
 """Grey for random, which comes first; red for REINFORCE in the order of the command line."""
+
+TITLES = ("The best trial so far", "The policy a user ends with", "Mean of the last 32 proposals")
 
 
 def run(
@@ -55,9 +58,10 @@ def run(
 def draw(name: str, *, root: Path = ROOT) -> tuple[Path, Path]:
     """Draw the figure of a comparison that was made; return the PNG and the SVG.
 
-    Left, the value of the policy that a user would end with, on a scale of its own; right, the moving mean
-    of what is proposed, as in Figure 5 of the paper, beside no dropout. Bands are 95% intervals of the mean
-    over repetitions.
+    Left, the policy whose trial is best so far, which is what Figure 5 of the paper shows, here by its
+    noise-free reward; in the middle the policy that a user would end with, the best so far after its
+    confirmation; right, what the figure does not show, the moving mean of what is proposed, beside no
+    dropout. Bands are 95% intervals of the mean over repetitions.
 
     Args:
         name: Name of the landscape.
@@ -65,20 +69,23 @@ def draw(name: str, *, root: Path = ROOT) -> tuple[Path, Path]:
     """
     facts = json.loads((root / "results" / name / "searchers.json").read_text(encoding="utf8"))
     mpl.rcParams |= {"svg.hashsalt": name, "font.size": 9}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    figure, panels = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
+    left, middle, right = panels
     for row, colour in zip(facts["searchers"], COLOURS * len(facts["searchers"]), strict=False):
         label = f"{row['variant']['name']} (n = {row['repetitions']})"
-        _band(left, row["curve"]["trials"], row["curve"]["ended"], colour, label)
+        _band(left, *_best_so_far(row), colour, label)
+        _band(middle, row["curve"]["trials"], row["curve"]["ended"], colour, label)
         _band(right, row["curve"]["trials"], row["curve"]["proposals"], colour, label)
+    middle.sharey(left)
     right.axhline(facts["none"], color="black", linewidth=0.8, linestyle=":")
     right.text(
         0.98, facts["none"], "no dropout", transform=right.get_yaxis_transform(), ha="right", va="bottom"
     )
-    for axes, title in ((left, "The policy a user ends with"), (right, "Mean of the last 32 proposals")):
+    for axes, title in zip(panels, TITLES, strict=True):
         axes.set_title(title)
         axes.set_xlabel("trials")
         axes.set_ylabel("noise-free reward, by the surrogate")
-    left.legend(fontsize=7.5, loc="lower right")
+    middle.legend(fontsize=7.5, loc="lower right")
     figure.suptitle(_caption(facts), fontsize=9)
     pictures = root / "docs" / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
@@ -87,6 +94,14 @@ def draw(name: str, *, root: Path = ROOT) -> tuple[Path, Path]:
     figure.savefig(svg, metadata={"Date": None})
     plt.close(figure)
     return png, svg
+
+
+def _best_so_far(row: Mapping[str, Any]) -> tuple[Sequence[int], Sequence[Mapping[str, float]]]:
+    """Return points and values; files from before they were in the curve have them at the budgets only."""
+    if (curve := row["curve"]).get("unconfirmed") is not None:
+        return curve["trials"], curve["unconfirmed"]
+    standings = row["standings"]
+    return [standing["trials"] for standing in standings], [standing["unconfirmed"] for standing in standings]
 
 
 def _caption(facts: Mapping[str, Any]) -> str:

@@ -167,7 +167,7 @@ def keep_pairs(found: Comparison, baselines: Sequence[str], out: Path) -> None:
     arms = {name.partition(" ")[0]: name for name in found.values}
     (policy,) = (arm for name, arm in arms.items() if name not in baselines)
     against = [arms[name] for name in (baselines[1], baselines[-1], baselines[0])]
-    rows = answers(found, [(policy, other) for other in against])
+    rows = answers(found, [[(policy, other) for other in against]])
     plain = json.dumps([asdict(row) for row in rows], indent=1, allow_nan=False)
     write_text(out / f"{PAIRS}.json", plain + "\n")
     write_text(out / f"{PAIRS}.md", table(found.figure, rows, len(found.seeds)))

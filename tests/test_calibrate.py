@@ -97,6 +97,19 @@ def test_the_figure_is_drawn_from_what_the_command_wrote(file, tmp_path):
     assert (png.read_bytes(), svg.read_bytes()) == before
     facts = json.loads((tmp_path / "results" / "toy" / "searchers.json").read_text())
     assert [row["repetitions"] for row in facts["searchers"]] == [3, 3, 2]
+    for row in facts["searchers"]:
+        assert row["curve"]["unconfirmed"][-1] == row["standings"][-1]["unconfirmed"]
+    assert all(title in svg.read_text() for title in searchers.TITLES)
+    assert [path.name for path in (tmp_path / "results" / "toy").iterdir() if path.is_dir()] == []
+
+
+def test_the_figure_has_the_best_trial_so_far_also_of_older_files(tmp_path):
+    point = {"n": 2, "mean": 1.0, "spread": 0.1, "low": 0.9, "high": 1.1}
+    standing = {"trials": 16, "unconfirmed": point}
+    older = {"standings": [standing], "curve": {"trials": [8, 16], "ended": [point] * 2}}
+    assert searchers._best_so_far(older) == ([16], [point])
+    newer = older | {"curve": older["curve"] | {"unconfirmed": [point] * 2}}
+    assert searchers._best_so_far(newer) == ([8, 16], [point] * 2)
 
 
 def test_the_figure_is_not_drawn_after_a_failure(tmp_path):

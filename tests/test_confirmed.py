@@ -10,11 +10,12 @@ import pytest
 import confirmed
 import landscape_parts
 import repeated
+import stripes
 from autodropout.data.text import CorpusSize
 from autodropout.engine.confirm import Confirmation
 from autodropout.engine.run import search
 from autodropout.engine.study import Study
-from autodropout.errors import UsageError
+from autodropout.errors import DataError, UsageError
 from autodropout.pattern import TokenPattern
 from autodropout.policy import Policy
 from autodropout.tasks.text.small import PydocLm
@@ -74,6 +75,77 @@ def test_the_arms_are_what_was_tuned_set_by_hand_and_found(studies, tmp_path, mo
     beside = [(pair["arm"], pair["against"]) for pair in document["pairs"]]
     assert beside == [("random-1", names[1]), ("reinforce-1", names[1])]
     assert f"| reinforce-1 | {names[1]} | 2 |" in readable
+
+
+@pytest.fixture(scope="module")
+def on_maps(tmp_path_factory):
+    """Studies of a landscape over feature maps, and a comparison that has two baselines tuned."""
+    out, space = tmp_path_factory.mktemp("maps"), stripes.TASK.space()
+    listed = landscape_parts.by_hand("hand", space).listed[:3]
+    hand = landscape_parts.Listed(name="hand", listed=listed)
+    for name, searcher, trials in (
+        ("hand", hand, 3),
+        ("random-1", "random", 3),
+        ("reinforce-1", "reinforce", 8),
+    ):
+        search(
+            stripes.TASK.evaluate,
+            space,
+            trials=trials,
+            searcher=searcher,
+            executor="inline",
+            out=out / "studies" / name,
+            confirm=Confirmation(top=2, seeds=2),
+            task=stripes.TASK.key,
+        )
+    tried = [
+        {"strength": 0.1, "reward": 0.5},
+        {"strength": 0.3, "reward": 0.7},
+        {"strength": 0.5, "reward": None},
+    ]
+    tuning = [
+        {"baseline": name, "seeds": 2, "tried": tried} for name in ("dropout", "dropblock", "policy+dropout")
+    ]
+    (out / "comparison.json").write_text(json.dumps({"tuning": tuning}))
+    return out
+
+
+def test_on_feature_maps_the_baselines_are_as_a_comparison_has_tuned_them(on_maps, tmp_path, monkeypatch):
+    monkeypatch.setattr(confirmed, "REPEATS", (1,))
+    given = on_maps / "studies", tmp_path, INLINE, on_maps / "comparison.json"
+    comparison, best, sides = confirmed.run(stripes.TASK, *given)
+    names = ["none", "dropout 0.3", "dropblock 0.3", "by hand", "random-1", "reinforce-1"]
+    assert [row.name for row in comparison.rows] == names
+    assert {row.against for row in comparison.rows} <= set(names[:4])
+    assert (comparison.figure, comparison.higher_is_better) == ("accuracy", True)
+    assert [(one.strength, one.reward, one.trials) for one in best] == [(0.3, 0.7, 6)] * 2
+    plain, readable = confirmed.written(stripes.TASK, comparison, best, sides)
+    assert json.loads(plain)["searchers"].keys() == {"random", "reinforce"}
+    assert "*by hand* is the best of the settings by hand." in readable
+    assert f"| {sides['random']['mean']:.4f} |" in readable
+    assert not (tmp_path / "tune").exists()
+
+
+def test_on_feature_maps_all_baselines_are_tuned_where_none_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(confirmed, "tuned", lambda task, baseline, out, how: baseline.name)
+    known = [baseline.name for baseline in stripes.TASK.baselines]
+    assert confirmed.tuned_all(stripes.TASK, tmp_path, INLINE, tmp_path / "comparison.json") == known
+    assert confirmed.tuned_all(SHORT, tmp_path, INLINE) == list(confirmed.BASELINES)
+
+
+def test_the_tuning_of_a_committed_comparison_is_read_as_it_was():
+    facts = json.loads((ROOT / "results/mnist-small/comparison.json").read_text(encoding="utf8"))
+    best = confirmed.tuned_all(
+        confirmed.TASKS["mnist-small"], ROOT, INLINE, ROOT / "results/mnist-small/comparison.json"
+    )
+    arms = {f"{one.sweep.baseline} {one.strength:g}" for one in best}
+    assert arms == {one["name"] for one in facts["comparison"]["arms"][1:-3]}
+
+
+def test_missing_data_are_said_first(tmp_path):
+    task = replace(stripes.TASK, source=replace(stripes.TASK.source, lacking="they are not there"))
+    with pytest.raises(DataError, match="they are not there"):
+        confirmed.run(task, tmp_path, tmp_path, INLINE)
 
 
 def test_the_residual_arm_is_the_best_of_its_role(studies):

@@ -1,5 +1,6 @@
 """experiments/jobs.py and make evidence: the experiments behind the results as jobs of two hours at most."""
 
+import json
 import os
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import adaptive
+import autodropout as ad
 import demystifying
 import images
 import jobs
@@ -53,6 +55,41 @@ def test_every_job_is_a_script_with_arguments_that_it_knows():
         assert [word for word in given if word.startswith("results/") and not (ROOT / word).exists()] == []
         if script in parsers:
             parsers[script].arguments().parse_args(given)
+
+
+def test_every_script_is_a_job_or_says_why_not():
+    scripts = {
+        path.name
+        for path in (ROOT / "experiments").glob("*.py")
+        if '__name__ == "__main__"' in path.read_text(encoding="utf8")
+    }
+    run = {shlex.split(job.command)[0] for job in jobs.JOBS.values()}
+    assert scripts == run | set(jobs.NO_JOBS)
+    assert not run & set(jobs.NO_JOBS)
+    assert all(jobs.NO_JOBS.values())
+
+
+DEFAULTS = {"--workers", "--repetitions", "--seeds"}
+"""What committed figures were asked for with, and is what the scripts do anyway."""
+
+
+def test_the_jobs_are_the_commands_of_the_committed_results():
+    run = [shlex.split(job.command) for job in jobs.JOBS.values()]
+    for file in ROOT.glob("results/**/*.json"):
+        facts = json.loads(file.read_text(encoding="utf8"))
+        words = shlex.split(str(facts.get("command", ""))) if isinstance(facts, dict) else []
+        if words[:1] and words[0].startswith("experiments/"):
+            script, *given = words
+            flags = {word for word in given if word.startswith("--")} - DEFAULTS
+            asked = flags | {word for word in given if word in landscape.TASKS}
+            assert any(job[0] == Path(script).name and asked <= set(job) for job in run), f"{file}: {words}"
+
+
+def test_every_released_landscape_has_its_jobs():
+    for name in ad.benchmark.names():
+        assert {f"searchers-{name}", f"calibrate-{name}", f"confirmed-{name}", f"landscape-{name}"} <= set(
+            jobs.JOBS
+        )
 
 
 @pytest.mark.parametrize("task", ["ptb-small", "mnist-small", "cifar10-small"])

@@ -1,6 +1,7 @@
 """experiments/release.py: a directory of studies becomes the files of a release."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from autodropout.benchmark.main_effects import MainEffect, ValueEffect
 from autodropout.benchmark.plan import Plan
 from autodropout.benchmark.racing import race
 from autodropout.benchmark.variants import Variant
-from autodropout.errors import DataError
-from toy_landscape import MAPS, studied
+from autodropout.comparison import compare
+from autodropout.engine.ledger_schema import LEDGER_FILE
+from autodropout.errors import DataError, UsageError
+from toy_landscape import MAPS, evaluate, studied
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,6 +47,7 @@ def run(out, place, name="pydoc-lm"):
         results=out / place / "results",
         regressors=("pairs", "ridge"),
         commit="abc",
+        partial=True,
     )
 
 
@@ -142,8 +146,48 @@ def test_the_same_studies_give_the_same_bytes(written):
 def test_too_small_a_landscape_is_refused(tmp_path):
     studied(tmp_path / "runs" / "random", "random", 5, 0)
     with pytest.raises(DataError, match=r"has [45] policies; to hold some out takes 10"):
-        release.run(tmp_path / "runs", "ptb-small", packaged=tmp_path / "p", results=tmp_path / "r")
+        release.run(
+            tmp_path / "runs", "ptb-small", packaged=tmp_path / "p", results=tmp_path / "r", partial=True
+        )
     assert not (tmp_path / "p").exists()
+
+
+def test_a_landscape_that_lacks_parts_is_refused_unless_it_is_asked_for(tmp_path, written):
+    with pytest.raises(UsageError) as refused:
+        release.run(written / "runs", "pydoc-lm", packaged=tmp_path / "p", results=tmp_path / "r")
+    (line,) = str(refused.value).splitlines()
+    assert "lacks hand, hand-strong, random-biased, random-1, " in line
+    assert "evolution-3, repeats; run experiments/landscape.py --task pydoc-lm on, or release what is" in line
+    assert not (tmp_path / "p").exists()
+    card = (written / "first" / "results" / "pydoc-lm" / "README.md").read_text()
+    assert "Only a part of the landscape: the studies random, without hand, hand-strong, " in card
+    assert "experiments/release.py --name pydoc-lm --partial`" in card
+
+
+def test_the_parts_of_a_whole_landscape_are_those_of_the_committed_one():
+    studies = ROOT / "results" / "ptb-small" / "studies"
+    assert release.missing_parts(studies, release.task_named("ptb-small")) == ()
+    assert "Only a part" not in (ROOT / "results" / "ptb-small" / "README.md").read_text()
+
+
+def test_a_copy_of_a_study_that_was_under_way_is_refused(tmp_path):
+    studied(tmp_path / "runs" / "random-1", "random", 12, 0)
+    studied(tmp_path / "runs" / "random-2", "random", 12, 1)
+    compare(evaluate, {"none": None, "a": None}, seeds=2, executor="inline", out=tmp_path / "runs" / "c")
+    with sqlite3.connect(tmp_path / "runs" / "random-2" / LEDGER_FILE) as ledger:
+        ledger.execute("UPDATE study SET phase = 'search'")
+    with pytest.raises(UsageError, match=r"that are not finished: random-2; go on with them, or copy"):
+        run(tmp_path, "first")
+    assert not (tmp_path / "first").exists()
+
+
+def test_the_licence_lies_beside_the_trials(written, maps):
+    for file, words in (
+        (written / "first" / "package" / "pydoc-lm.jsonl", "Python's help texts are no part of it"),
+        (maps / "package" / "mnist-small.jsonl", "MNIST's images are no part of it"),
+    ):
+        assert words in json.loads(file.read_text().splitlines()[0])["licence"]
+        assert load(file).release.licence.startswith("Apache-2.0, as the package.")
 
 
 def test_nothing_is_written_where_no_policy_is_by_chance(tmp_path):

@@ -13,14 +13,18 @@ def facts(gathered):
     release = gathered.release
     return Facts(
         name="toy",
-        gathered=replace(gathered, without={"random": 2, "evolution": 0}, comparisons=("compare",)),
+        gathered=replace(
+            gathered,
+            release=replace(release, licence="Anyone may use it."),
+            without={"random": 2, "evolution": 0},
+            comparisons=("compare",),
+        ),
         noise=noise_of(release.trials),
         regressors=compare_regressors(release, names=("ridge",)),
         sources=by_source(release),
         ceiling=ceiling(release),
         commit="abc123",
         commands=("one", "two"),
-        licence="Anyone may use it.",
     )
 
 
@@ -49,6 +53,13 @@ def test_the_card_says_what_the_trials_are_and_where_they_come_from(facts):
 
 def test_the_same_facts_give_the_same_card(facts):
     assert card(facts) == card(facts)
+
+
+def test_a_part_of_a_landscape_says_which_it_is(facts):
+    assert "Only a part" not in card(facts)
+    text = card(replace(facts, missing=("hand", "repeats")))
+    assert "Only a part of the landscape: the studies deep/again, evolution, random" in text
+    assert ", without hand, repeats." in text
 
 
 def test_a_landscape_without_bare_trials_says_so(facts):

@@ -1,6 +1,7 @@
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,15 @@ def test_the_file_gives_the_same_release_and_the_same_bytes(release, landscape, 
     diverged = [t for t in again.trials if t.diverged]
     assert diverged
     assert math.isnan(diverged[0].result.metrics["train_loss"])
+
+
+def test_a_file_says_its_licence_and_one_from_before_that_is_read(release):
+    licensed = replace(release, licence="Anyone may use it.")
+    header, *lines = licensed.to_text().splitlines()
+    assert read_release(licensed.to_text(), "a").licence == json.loads(header)["licence"] == licensed.licence
+    older = {name: value for name, value in json.loads(header).items() if name != "licence"}
+    read = read_release("\n".join([json.dumps(older), *lines]), "older")
+    assert (read.licence, read.to_text()) == ("", release.to_text())
 
 
 @pytest.mark.parametrize(

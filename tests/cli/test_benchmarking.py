@@ -1,8 +1,10 @@
 import json
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from autodropout.benchmark import finished, racing
 from autodropout.benchmark.gathering import gather
 from autodropout.cli import main
 from toy_landscape import studied
@@ -74,6 +76,76 @@ def test_json_for_a_machine_and_in_a_file(file, capsys):
     for row in document["searchers"]:
         for standing in row["standings"]:
             assert standing["value"] == standing["unconfirmed"]  # nothing was confirmed
+
+
+@pytest.fixture
+def stop(monkeypatch):
+    """Stops the race before its n-th job, as Ctrl-C would; the clock goes on by one whenever it is read."""
+    real = racing._simulated
+
+    def after(jobs):
+        ran = []
+
+        def simulated(benchmark, space, job):
+            if len(ran) == jobs:
+                raise KeyboardInterrupt
+            ran.append(job.variant.name)
+            return real(benchmark, space, job)
+
+        monkeypatch.setattr(racing, "_simulated", simulated)
+        return ran
+
+    monkeypatch.setattr(finished, "perf_counter", count(0.0).__next__)
+    return after
+
+
+def test_what_was_stopped_goes_on_and_gives_the_same_bytes(file, capsys, stop):
+    for place in ("whole", "stopped"):
+        Path(place).mkdir()
+    search = ["benchmark", "searchers", file, *FEW, "--out"]
+    jobs = stop(None)
+    assert main([*search, "whole/found.json"]) == 0
+    assert len(jobs) >= 3
+    assert json.loads(Path("whole/found.json").read_text())["seconds"] == 3.0
+    stop(len(jobs) - 1)
+    assert main([*search, "stopped/found.json"]) == 130
+    words = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Stopped; 2 of 3 searchers are kept in stopped/found.unfinished. The same command goes on." in words
+    )
+    assert not Path("stopped/found.json").exists()
+    again = stop(None)
+    assert main([*search, "stopped/found.json"]) == 0
+    assert set(again) == {"categorical:capacity=2"}
+    assert sorted(path.name for path in Path("stopped").iterdir()) == ["found.json", "found.md"]
+    for name in ("found.json", "found.md"):
+        assert (Path("stopped") / name).read_bytes() == (Path("whole") / name).read_bytes()
+
+
+def test_what_was_asked_for_otherwise_does_not_go_on(file, capsys, stop):
+    search = ["benchmark", "searchers", file, *FEW, "--out", "found.json"]
+    stop(2)
+    assert main(search) == 130
+    assert main([*search, "--seed", "1"]) == 2
+    error = capsys.readouterr().err
+    assert "found.unfinished/evolution.json was made with plan {" in error
+    assert "move it away to begin anew" in error
+    again = "evolution:repetitions=2,categorical:capacity=2"
+    assert main([*search, "--searchers", again]) == 2
+    assert "found.unfinished/evolution.json was made with variant {" in capsys.readouterr().err
+    Path("found.unfinished/evolution.json").write_text("{")
+    assert main(search) == 2
+    assert (
+        "found.unfinished/evolution.json is damaged; remove it, and its searcher is"
+        in capsys.readouterr().err
+    )
+
+
+def test_without_a_file_nothing_is_kept(file, capsys, stop):
+    stop(1)
+    assert main(["benchmark", "searchers", file, *FEW]) == 130
+    assert "Stopped; nothing is kept. With --out it goes on where it was." in capsys.readouterr().out
+    assert list(Path().iterdir()) == []
 
 
 @pytest.mark.parametrize(

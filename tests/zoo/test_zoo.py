@@ -1,25 +1,35 @@
 """The zoo: every entry loads and applies, and is what experiments/zoo.py writes."""
 
 import json
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torchvision
+from timm.models.resnet import Bottleneck, ResNet
+from torch import nn
 
 import autodropout as ad
 import zoo as experiment
+import zoo_found
 from autodropout import zoo
 from autodropout.cli import main
 from autodropout.engine.study import Study
 from autodropout.errors import PatternError, UsageError
 from autodropout.models.decoder import Decoder
 from autodropout.models.digits_net import DigitsNet
+from autodropout.policy import Policy
 from autodropout.tasks.registry import TASKS
 from autodropout.zoo.entries import from_text, to_text
 
 ROOT = Path(__file__).parents[2]
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+CARDS = [zoo.card(name) for name in zoo.names()]
+FOUND = [card for card in CARDS if card.kind == "found"]
 
 
 def model_of(fits):
@@ -44,6 +54,79 @@ def test_each_is_found_applies_fires_and_goes(name):
         model.load_state_dict(before)
         assert len(applied.layers) >= len(policy.sites)
     assert list(model.state_dict()) == list(before)
+
+
+def by_timm():
+    """timm's ResNet-50 with an eighth of its width."""
+    net = ResNet(
+        Bottleneck, [3, 4, 6, 3], num_classes=3, stem_width=8, base_width=8, channels=(8, 16, 32, 64)
+    )
+    return net, {"x": IMAGES}
+
+
+def of_timm():
+    small = {"img_size": 32, "embed_dim": 16, "num_heads": 2, "depth": 2, "num_classes": 3}
+    return timm.create_model("vit_tiny_patch16_224", **small), {"x": torch.randn(2, 3, 32, 32)}
+
+
+def of_hugging_face():
+    from tiny_transformers import TINY  # skips what needs it where transformers is missing
+
+    return TINY["bert"].build(), TINY["bert"].batch()
+
+
+def of_torch():
+    layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+    return nn.TransformerEncoder(layer, 2), {"src": torch.randn(2, 6, 16)}
+
+
+ELSEWHERE = [
+    *((by_timm, name) for name in zoo.names() if "timm's resnet50" in zoo.card(name).fits),
+    *(
+        (made, name)
+        for made in (of_timm, of_hugging_face, of_torch)
+        for name in ("ptb-small", "ptb-small-random-3", "transformer-variational-and-words")
+    ),
+]
+"""Networks of the libraries that the cards name, each with policies for it."""
+
+
+@pytest.mark.parametrize(("made", "name"), ELSEWHERE, ids=lambda part: getattr(part, "__name__", part))
+def test_what_a_card_names_takes_its_policy(made, name):
+    torch.manual_seed(0)
+    model, inputs = made()
+    policy = zoo.load(name)
+    with ad.apply(model, policy) as applied:
+        model.train()(**inputs)
+        assert applied.silent_sites() == ()
+        assert len(applied.layers) >= len(policy.sites)
+    assert not [name for name, _ in model.named_modules() if "_autodropout" in name]
+
+
+def test_loading_needs_no_network_and_unpickles_nothing():
+    code = """
+import sys
+
+def refuse(event, args):
+    if event.startswith(("socket.", "pickle.", "urllib.")):
+        raise PermissionError(event)
+
+sys.addaudithook(refuse)
+from autodropout import zoo
+
+found = [(zoo.card(name), zoo.load(name)) for name in zoo.names()]
+assert "torch" not in sys.modules
+import pickle, socket
+
+for forbidden in (socket.socket, lambda: pickle.loads(pickle.dumps(found[0][1]))):
+    try:
+        forbidden()
+    except PermissionError:
+        print("refused")
+print(len(found))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["refused", "refused", str(len(zoo.names()))], done.stderr
 
 
 def test_stochastic_depth_rises_linearly_to_one_half():
@@ -83,12 +166,13 @@ def test_dropblock_drops_a_tenth_of_the_maps_of_the_last_two_stages():
 
 
 def test_found_policies_say_how_they_did():
-    found = [zoo.card(name) for name in zoo.names() if zoo.card(name).kind == "found"]
-    assert [card.name for card in found] == ["digits", "ptb-small"]
-    for card in found:
+    for card in FOUND:
         assert card.evidence.p < 0.05
         assert card.evidence.low > 0 if card.evidence.higher_is_better else card.evidence.high < 0
-        assert card.evidence.arms[-1].name in ("policy", "reinforce-1")
+        own = {"digits": "policy", "ptb-small": "reinforce-1"}
+        assert card.evidence.arms[-1].name == own.get(
+            card.name, card.name.removeprefix(f"{card.searched.task}-")
+        )
         assert card.evidence.against in {arm.name for arm in card.evidence.arms}
         *others, own = card.evidence.arms
         assert (own.behind, own.p) == (None, None)
@@ -96,6 +180,41 @@ def test_found_policies_say_how_they_did():
         assert best.behind == (card.evidence.difference, card.evidence.low, card.evidence.high)
         assert all(arm.behind[0] == pytest.approx(own.mean - arm.mean) for arm in others)
         assert all((arm.p < 0.05) == (arm.behind[1] * arm.behind[2] > 0) for arm in others)
+
+
+def test_all_that_won_are_here():
+    """Whatever was measured against tuned baselines and is better than the best of them, whoever searched."""
+    here, won = {zoo.load(card.name) for card in FOUND}, []
+    for file in [*ROOT.glob("results/**/comparison.json"), *ROOT.glob("results/*/confirmed.json")]:
+        facts = json.loads(file.read_text(encoding="utf8"))
+        if facts.get("tuning"):
+            won += [policy for _, policy in winners(file, facts)]
+    assert here == set(won)
+    assert len(here) == 10
+
+
+def winners(file, facts):
+    sign = 1 if facts["comparison"]["higher_is_better"] else -1
+    for arm in facts["comparison"]["arms"]:
+        if arm["adjusted_p"] < 0.05 and sign * arm["difference"] > 0:
+            name = arm["name"]
+            plain = {"policy": facts.get("policy"), "random": (facts.get("random") or {}).get("policy")}.get(
+                name
+            )
+            if plain is not None:
+                yield name, Policy.from_json(json.dumps(plain))
+            for study in file.parent.glob(f"*/{name}/study.db"):
+                yield name, Study(study.parent).confirmed[0].policy
+
+
+def test_the_page_says_which_did_not_win():
+    page = (ROOT / "docs" / "zoo.md").read_text(encoding="utf8")
+    assert "of the searches on ptb-small random-1, random-2, evolution-2, reinforce-remedied-3;" in page
+    assert not [name for name in zoo.names() if name.startswith(("mnist-small", "cifar10-small"))]
+
+
+def test_the_package_stays_small():
+    assert sum(file.stat().st_size for file in (ROOT / experiment.ENTRIES).iterdir()) < 100_000
 
 
 def test_the_files_are_what_the_command_writes(tmp_path):
@@ -117,18 +236,33 @@ def test_what_won_nothing_is_left_out(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     (folder / "comparison.json").write_text(json.dumps(facts))
     (folder / "best.json").write_text(ad.zoo.load("digits").to_json())
-    monkeypatch.setattr(experiment, "ROOT", tmp_path)
+    monkeypatch.setattr(zoo_found, "ROOT", tmp_path)
     with pytest.raises(UsageError, match=r"was not shown to be better than dropblock 0\.05"):
-        experiment.found(experiment.FOUND[0])
+        zoo_found.found(zoo_found.NAMED[0])
 
 
-def test_a_search_whose_study_is_committed_says_itself_what_it_was():
-    card, best = zoo.card("ptb-small"), Study(ROOT / "results/ptb-small/studies/reinforce-1").confirmed[0]
-    assert zoo.load("ptb-small") == best.policy
+@pytest.mark.parametrize(
+    ("name", "place", "searcher"),
+    [
+        ("ptb-small", "studies/reinforce-1", "reinforce"),
+        ("ptb-small-random-3", "studies/random-3", "random"),
+        ("ptb-small-reinforce-remedied-2", "remedies/reinforce-remedied-2", "reinforce"),
+    ],
+)
+def test_a_search_whose_study_is_committed_says_itself_what_it_was(name, place, searcher):
+    card, best = zoo.card(name), Study(ROOT / "results/ptb-small" / place).confirmed[0]
+    assert zoo.load(name) == best.policy
     searched = card.searched
-    assert (searched.task, searched.searcher, searched.trials) == ("ptb-small", "reinforce", 128)
+    assert (searched.task, searched.searcher, searched.trials) == ("ptb-small", searcher, 128)
     assert (searched.confirmations, searched.reward) == (32, best.reward)
     assert searched.command.startswith("python experiments/landscape.py")
+
+
+def test_what_chance_found_on_digits_is_the_random_arm_of_the_comparison():
+    facts = json.loads((ROOT / "results/digits/comparison.json").read_text(encoding="utf8"))["random"]
+    searched = zoo.card("digits-random").searched
+    assert zoo.load("digits-random") == Policy.from_json(json.dumps(facts["policy"]))
+    assert (searched.trials, searched.confirmations) == (facts["trials"], facts["confirmations"])
 
 
 @pytest.mark.parametrize("name", ["digits", "ptb-small", "word-dropout"])
@@ -152,10 +286,21 @@ def test_errors():
         zoo.Card(name="x", kind="lucky", summary="", fits="", source="")
 
 
+def group(card):
+    others = {"method": "known methods", "words": "after a paper's words"}
+    return others.get(card.kind) or f"found on {card.searched.task}"
+
+
 def test_the_command_line(capsys, tmp_path):
     assert main(["zoo"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in zoo.names())
+    lines = [line.strip() for line in out.splitlines()]
+    headings = ["found on digits", "found on ptb-small", "known methods", "after a paper's words"]
+    places = [lines.index(heading) for heading in headings]
+    assert places == sorted(places)
+    for heading, (first, last) in zip(headings, pairwise([*places, None]), strict=True):
+        under = {line.split()[0] for line in lines[first + 1 : last] if line}
+        assert {card.name for card in CARDS if heading == group(card)} <= under
     assert main(["zoo", "digits", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["evidence"]["seeds"] == 20
     saved = tmp_path / "mine.json"

@@ -28,7 +28,7 @@ class Facts:
         ceiling: How one seed's rewards rank policies by another's; None with too few repeats.
         commit: Of the code that gathered the trials.
         commands: With which commands, one after the other.
-        licence: What may be done with it, one sentence or more.
+        missing: Parts of the landscape that are not in it; none if it is whole.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Facts:
     ceiling: Correlation | None
     commit: str
     commands: Sequence[str]
-    licence: str
+    missing: Sequence[str] = ()
 
 
 def card(facts: Facts) -> str:
@@ -55,6 +55,7 @@ def card(facts: Facts) -> str:
         _by_source(release.trials),
         _none(release.trials),
         _left_out(facts.gathered),
+        _parts(facts),
         "## Noise",
         _noise(facts.noise),
         "## Surrogate",
@@ -67,7 +68,7 @@ def card(facts: Facts) -> str:
         "## How it was made",
         _made(facts),
         "## Licence",
-        facts.licence,
+        release.licence,
     ]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
@@ -116,6 +117,13 @@ def _left_out(gathered: Gathered) -> str:
             f"Comparisons below the same directory are no part of it: {', '.join(gathered.comparisons)}."
         )
     return " ".join(words)
+
+
+def _parts(facts: Facts) -> str:
+    if not facts.missing:
+        return ""
+    there = ", ".join(dict.fromkeys(trial.study for trial in facts.gathered.release.trials))
+    return f"Only a part of the landscape: the studies {there}, without {', '.join(facts.missing)}."
 
 
 def _noise(noise: Noise) -> str:

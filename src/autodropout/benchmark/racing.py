@@ -1,10 +1,12 @@
 """Run all searches of a comparison, in several processes."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import get_context
+from typing import Protocol
 
 import numpy as np
 
@@ -13,15 +15,31 @@ from autodropout.benchmark.landscapes import Benchmark
 from autodropout.benchmark.plan import Job, Plan
 from autodropout.benchmark.released import read_release
 from autodropout.benchmark.simulating import Simulated, simulate
+from autodropout.benchmark.variants import Variant
 from autodropout.errors import DataError, UsageError
 from autodropout.space import Space
 from autodropout.space_json import space_from_json
 
-Races = Mapping[str, Mapping[int, Simulated]]
-"""For each variant's name, what its runs came to, by their number of trials."""
+Runs = Mapping[int, Simulated]
+"""What a variant's runs came to, by their number of trials."""
+
+Races = Mapping[str, Runs]
+"""The runs of each variant, by its name."""
 
 Notify = Callable[[str, int, int], None]
 """Called as notify(variant, jobs done, jobs in all)."""
+
+
+class Keeping(Protocol):
+    """Where variants that are done are kept, so that a race that is stopped goes on."""
+
+    def read(self) -> Races:
+        """Return those that are kept."""
+        ...
+
+    def write(self, variant: Variant, runs: Runs) -> None:
+        """Keep one that is done."""
+        ...
 
 
 def unheard(variant: str, done: int, total: int) -> None:
@@ -35,8 +53,9 @@ def race(
     space: Space | None = None,
     workers: int = 2,
     notify: Notify = unheard,
+    keeping: Keeping | None = None,
 ) -> Races:
-    """Simulate every search of a plan; the outcome does not depend on the number of workers.
+    """Simulate every search of a plan; the outcome does not depend on workers, nor on where it was stopped.
 
     Args:
         benchmark: The landscape that stands for training.
@@ -44,6 +63,7 @@ def race(
         space: What they search; its sites and values were all in the landscape. None for the landscape's.
         workers: Processes, each with one thread. 1 stays in this one.
         notify: Told of progress.
+        keeping: Where variants that are done are kept and not run again; None for nowhere.
 
     Raises:
         UsageError: A searcher does not take its settings, or ``workers`` is below 1.
@@ -54,21 +74,35 @@ def race(
     if workers < 1:
         raise UsageError(f"workers is {workers}; expected at least 1")
     searched = space or benchmark.space
-    jobs = [job for variant in plan.variants for job in plan.jobs(variant, searched, workers)]
+    kept = {} if keeping is None else keeping.read()
+    left = [variant for variant in plan.variants if variant.name not in kept]
+    jobs = [job for variant in left for job in plan.jobs(variant, searched, workers)]
     if any(job.setup.common_seed for job in jobs) and benchmark.noise.own is None:
         raise DataError(
             f"{benchmark.name} has no two policies that were confirmed on the same seeds, so that the noise "
             "among trials of one seed is unknown; leave common_seed out"
         )
     benchmark.surrogate.check(searched)
+    races = dict(kept)
+    for variant, runs in _raced(benchmark, searched, jobs, workers, notify):
+        races[variant.name] = runs
+        if keeping is not None:
+            keeping.write(variant, runs)
+    return {variant.name: races[variant.name] for variant in plan.variants}
+
+
+def _raced(
+    benchmark: Benchmark, space: Space, jobs: Sequence[Job], workers: int, notify: Notify
+) -> Iterator[tuple[Variant, Runs]]:
+    """Yield each variant as soon as its last job is done."""
     done: dict[int, Simulated] = {}
-    for number, simulated in _ran(benchmark, searched, jobs, workers):
-        done[number] = simulated
-        notify(jobs[number].variant.name, len(done), len(jobs))
-    return {
-        variant.name: _joined([(job, done[n]) for n, job in enumerate(jobs) if job.variant is variant])
-        for variant in plan.variants
-    }
+    left = Counter(job.variant.name for job in jobs)
+    for number, simulated in _ran(benchmark, space, jobs, workers):
+        done[number], variant = simulated, jobs[number].variant
+        notify(variant.name, len(done), len(jobs))
+        left[variant.name] -= 1
+        if not left[variant.name]:
+            yield variant, _joined([(job, done[n]) for n, job in enumerate(jobs) if job.variant is variant])
 
 
 def _ran(

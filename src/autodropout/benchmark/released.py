@@ -63,6 +63,7 @@ class Release:
         regressor: Word for the surrogate that predicts them best.
         machines: The machines they ran on.
         versions: The versions they ran with.
+        licence: What may be done with it, one sentence or more; empty in files that do not say it.
     """
 
     task: str
@@ -72,6 +73,7 @@ class Release:
     regressor: str
     machines: tuple[Mapping[str, Any], ...]
     versions: tuple[Mapping[str, Any], ...]
+    licence: str = ""
 
     def to_text(self) -> str:
         """Return JSON Lines: what all trials share, then one line per trial. Equal releases, equal text."""
@@ -117,6 +119,7 @@ def read_release(text: str, name: str) -> Release:
             regressor=header["regressor"],
             machines=tuple(header["machines"]),
             versions=tuple(header["versions"]),
+            licence=header.get("licence", ""),
         )
     except DataError:
         raise
@@ -134,6 +137,7 @@ def _header(release: Release) -> dict[str, Any]:
         "regressor": release.regressor,
         "machines": [dict(machine) for machine in release.machines],
         "versions": [dict(versions) for versions in release.versions],
+        "licence": release.licence,
     }
 
 

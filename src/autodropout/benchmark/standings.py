@@ -63,11 +63,13 @@ class Curve:
     Attributes:
         trials: Points.
         ended: Value of the policy that a user would end with there.
+        unconfirmed: Of the policy whose single trial is best so far.
         proposals: Mean over the 32 proposals before it.
     """
 
     trials: tuple[int, ...]
     ended: tuple[Summary, ...]
+    unconfirmed: tuple[Summary, ...]
     proposals: tuple[Summary, ...]
 
 
@@ -147,6 +149,7 @@ def _curve(run: Simulated) -> Curve:
     return Curve(
         trials=run.looks,
         ended=tuple(summarise(column.tolist()) for column in run.ended.T),
+        unconfirmed=tuple(summarise(column.tolist()) for column in run.unconfirmed.T),
         proposals=tuple(summarise(window.tolist()) for window in windows),
     )
 

@@ -22,8 +22,8 @@ class Benchmark(Command):
     Each search asks the real searcher; its rewards are those that a surrogate, fitted to the released
     trials, expects, with the noise of the task's seeds. At every number of trials the best policies are run
     again on fresh seeds, as a real search ends, and what counts is the noise-free reward of the policy that
-    a user would then have. Means and 95% intervals are over repetitions. With 200 of them that takes about
-    a quarter of an hour of two cores.
+    a user would then have. Means and 95% intervals are over repetitions. With 200 of them that takes a
+    quarter to half an hour of two cores.
 
     For example:
       autodropout benchmark searchers
@@ -44,7 +44,8 @@ class Benchmark(Command):
         common_seed: All trials of a search have the same seed.
         workers: Processes, each with one thread: as many as you have cores.
         seed: Seed that all seeds follow from.
-        out: File to write the JSON to; the table goes beside it, as Markdown.
+        out: File to write the JSON to; the table goes beside it, as Markdown. With it the command may be
+            stopped, and the same one goes on: each searcher that is done is kept beside the file until then.
         json: Print JSON for a machine; progress goes to the error stream.
     """
 

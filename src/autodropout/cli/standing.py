@@ -10,12 +10,16 @@ from rich.table import Table
 
 from autodropout.atomic import write_text
 from autodropout.benchmark.account import cells, document, legend, markdown
+from autodropout.benchmark.finished import Finished
 from autodropout.benchmark.landscapes import Benchmark
 from autodropout.benchmark.plan import Plan
 from autodropout.benchmark.racing import Races, race
 from autodropout.benchmark.standings import standings
 from autodropout.cli.terminal import console
 from autodropout.errors import UsageError
+
+UNFINISHED = ".unfinished"
+"""Suffix of the folder beside the file, until that is written."""
 
 
 def hold(benchmark: Benchmark, plan: Plan, *, workers: int, out: Path | None, json: bool) -> None:
@@ -25,18 +29,22 @@ def hold(benchmark: Benchmark, plan: Plan, *, workers: int, out: Path | None, js
         benchmark: The landscape.
         plan: Who searches, how often, how long.
         workers: Processes.
-        out: File to write the JSON to, and the table beside it as Markdown; None for none.
+        out: File to write the JSON to, and the table beside it as Markdown; None for none. Until then the
+            searchers that are done lie in a folder beside it, and are not run again.
         json: Print JSON, and everything else to the error stream.
 
     Raises:
-        UsageError: A setting is wrong, or the file cannot be written.
-        KeyboardInterrupt: The user stopped it; that nothing is kept has been said.
+        UsageError: A setting is wrong, or the file cannot be written; or what lies beside it was asked for
+            otherwise.
+        KeyboardInterrupt: The user stopped it; what is kept has been said.
     """
     terminal = console(stderr=json)
     began = time.perf_counter()
-    races = _watched(terminal, benchmark, plan, workers)
+    finished = None if out is None else Finished(out.with_suffix(UNFINISHED), benchmark, plan)
+    races = _watched(terminal, benchmark, plan, workers, finished)
     rows = standings(plan, races)
-    facts = document(benchmark, plan, rows, seconds=time.perf_counter() - began)
+    seconds = time.perf_counter() - began if finished is None else finished.seconds
+    facts = document(benchmark, plan, rows, seconds=seconds)
     text = jsonlib.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     saved = [] if out is None else [out, out.with_suffix(".md")]
     for file, content in zip(saved, (text, markdown(facts, rows)), strict=False):
@@ -44,6 +52,8 @@ def hold(benchmark: Benchmark, plan: Plan, *, workers: int, out: Path | None, js
             write_text(file, content)
         except OSError as error:
             raise UsageError(f"{file} cannot be written ({error.strerror}); name another file") from error
+    if finished is not None:
+        finished.clear()
     if json:
         console(soft_wrap=True).print(text, end="")
         return
@@ -54,7 +64,9 @@ def hold(benchmark: Benchmark, plan: Plan, *, workers: int, out: Path | None, js
         terminal.print(f"Saved: {' and '.join(map(str, saved))}", soft_wrap=True)
 
 
-def _watched(terminal: Console, benchmark: Benchmark, plan: Plan, workers: int) -> Races:
+def _watched(
+    terminal: Console, benchmark: Benchmark, plan: Plan, workers: int, finished: Finished | None
+) -> Races:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, transient=True) as progress:
         task = progress.add_task(f"Fitting the surrogate of {benchmark.name}", total=None)
@@ -63,11 +75,20 @@ def _watched(terminal: Console, benchmark: Benchmark, plan: Plan, workers: int) 
             progress.update(task, description=f"Simulating searches ({variant})", completed=done, total=total)
 
         try:
-            return race(benchmark, plan, workers=workers, notify=notify)
+            return race(benchmark, plan, workers=workers, notify=notify, keeping=finished)
         except KeyboardInterrupt:
             progress.stop()
-            terminal.print("Stopped; nothing is kept. Fewer --repetitions or --trials take less time.")
+            terminal.print(_stopped(plan, finished), soft_wrap=True)
             raise
+
+
+def _stopped(plan: Plan, finished: Finished | None) -> str:
+    if finished is None:
+        return "Stopped; nothing is kept. With --out it goes on where it was."
+    return (
+        f"Stopped; {len(finished.names)} of {len(plan.variants)} searchers are kept in {finished.folder}. "
+        "The same command goes on."
+    )
 
 
 def _table(lines: list[list[str]]) -> Table:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,9 @@ from autodropout.cli.terminal import console
 
 if TYPE_CHECKING:
     from autodropout.zoo import Arm, Card, Evidence
+
+_KINDS = {"found": "found", "method": "known methods", "words": "after a paper's words"}
+"""What stands above the policies of a kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +66,21 @@ class Zoo(Command):
 
 
 def _list(cards: "list[Card]") -> Table:
+    """Return one line per policy: those that searches found by their task, then the others by their kind."""
     table = Table.grid(padding=(0, 3, 0, 0))
-    for card in cards:
-        table.add_row(Text(card.name, style="bold"), card.kind, Text(card.summary))
+    for heading, group in groupby(sorted(cards, key=_place), key=_heading):
+        table.add_row(Text(heading, style="italic"))
+        for card in group:
+            table.add_row(Text(f"  {card.name}", style="bold"), Text(card.summary))
     return table
+
+
+def _heading(card: "Card") -> str:
+    return _KINDS[card.kind] if card.searched is None else f"found on {card.searched.task}"
+
+
+def _place(card: "Card") -> tuple[int, str, str]:
+    return list(_KINDS).index(card.kind), _heading(card), card.name
 
 
 def _whole(card: "Card") -> Table:
