@@ -1,7 +1,7 @@
 # make search    a virtual environment, the package, and a search on handwritten digits: its policy against
 #                no dropout and tuned Dropout, and a report (make search OUT=runs/mine ARGS="--seed 1")
 # make test      the test suite (make test-all: the slow tests, too)
-# make report-test   a report in headless Chromium, both widths and schemes; pictures in build/screenshots
+# make report-test   a report and the site in headless Chromium, both widths; pictures in build/screenshots
 # make lint      ruff and mypy
 # make test-models   a policy onto every network of timm and torchvision and back (hours; goes on where it was
 #                stopped), and the table in docs/models.md (make test-models ARGS='--match "resnet*"')
@@ -47,7 +47,7 @@ test-models: $(VENV)/.installed-dev
 
 report-test: $(VENV)/.installed-dev
 	mkdir -p build/screenshots
-	AUTODROPOUT_SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -m slow tests/report/test_browser.py $(ARGS)
+	AUTODROPOUT_SCREENSHOTS=build/screenshots $(BIN)/python -m pytest -m slow tests/report/test_browser.py tests/test_site_browser.py $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
