@@ -7,8 +7,8 @@ Reads the studies that experiments/landscape.py made. Each baseline's strength i
 eight strengths on two seeds, unless results/TASK/comparison.json has it tuned already. The arms: no dropout;
 the baselines; what did best of all that was set by hand, on roles also the best on the residual stream; the
 best policy of every search. All are trained on the same ten fresh seeds; what counts is the held-out figure.
-Writes confirmed.json and confirmed.md into results/TASK. On ptb-small about 280 trainings of six seconds of
-one core, on mnist-small 240 of seven; it may be stopped at any moment, and the same command goes on.
+Writes confirmed.json and confirmed.md into results/TASK. On ptb-small 306 trainings of four seconds of one
+core, on mnist-small 240 of seven; it may be stopped at any moment, and the same command goes on.
 """
 
 import argparse
@@ -54,7 +54,7 @@ REMEDIES = ("reinforce-remedied",)
 
 REPEATS = (1, 2, 3)
 RESIDUAL, BY_HAND = "role:residual", "by hand"
-SCHEMA = 1
+SCHEMA = 2
 _TUNED_ON = 2
 
 
@@ -104,13 +104,13 @@ def found(studies: Path) -> dict[str, Policy]:
     """
     policies = {}
     for searcher in SEARCHERS:
-        folder, command = studies, "experiments/landscape.py"
+        folder, script = studies, "experiments/landscape.py"
         if searcher in REMEDIES:
-            folder, command = studies.with_name("remedies"), f"{command} --remedies"
+            folder, script = studies.with_name("remedies"), f"{script} --remedies"
         names = [f"{searcher}-{repeat}" for repeat in REPEATS]
         missing = [name for name in names if not (folder / name).is_dir()]
         if missing and len(missing) < len(names):
-            raise UsageError(f"{folder} has no {', '.join(missing)}; run {command} on")
+            raise UsageError(f"{folder} has no {', '.join(missing)}; run {script} on")
         for study in (Study.open(folder / name) for name in names if name not in missing):
             _check_finished(study)
             policies[study.out.name] = study.confirmed[0].policy
@@ -211,8 +211,8 @@ def beside(comparison: Comparison, best: Sequence[Tuned]) -> list[Answer]:
         comparison: Arms named searcher-repeat, and the baselines.
         best: The baselines.
     """
-    found = [name for name in comparison.values if name.rpartition("-")[0] in SEARCHERS]
-    return answers(comparison, [[(name, _arm(one)) for name in found for one in best]])
+    searches = [name for name in comparison.values if name.rpartition("-")[0] in SEARCHERS]
+    return answers(comparison, [[(name, _arm(one)) for name in searches for one in best]])
 
 
 def _arm(one: Tuned) -> str:

@@ -125,8 +125,10 @@ def listed(rows: Sequence[Need]) -> str:
 
 def started(given: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    if given.pilot is not None and given.table is None:
-        raise UsageError("--pilot needs --table, the one that was run")
+    if given.pilot is not None and (given.table is None or given.spread is not None):
+        raise UsageError("--pilot needs --table, the one that was run, and leaves no room for --spread")
+    if given.spread is not None and not 0.0 < given.spread < math.inf:
+        raise UsageError(f"--spread is {given.spread!r}; a standard deviation of differences is above 0")
     spreads = given.spread if given.pilot is None else measured(given.pilot, given.table)
     tables = TABLES if given.table is None else (given.table,)
     rows = [need for table in tables for need in needs(table, spreads)]

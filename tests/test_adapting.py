@@ -108,6 +108,9 @@ def test_the_schedule_goes_on_from_the_state_and_in_copies():
     adaptive.progress = 0.25
     other = adaptive_dropout(SmallNet(), "norm", schedule="ramp")
     other.load_state_dict(adaptive.state_dict())
+    constant = adaptive_dropout(SmallNet(), "norm")
+    with pytest.raises(ApplyError, match="state is of schedule 'ramp', what is applied here of 'constant'"):
+        constant.load_state_dict(adaptive.state_dict())
     twin = Applied.of(copy.deepcopy(model))
     assert strengths(other) == strengths(twin) == {0.25}
     twin.progress = 0.75

@@ -144,7 +144,7 @@ DIFFERENCES = {
         ("adaptive-dropout", "none", "1.8 over none (1.1 to 2.5, p = .0003)"),
         ("adaptive-dropout", "spatial-dropout", "-.3 to the same coins (-1.2 to .6, p = .41)"),
         ("adaptive-dropout", "l1", "1.7 over L1 (.8 to 2.5, p = .002)"),
-        ("adaptive-dropout", "l2", "level with L2 (.0, -1.0 to 1.0)"),
+        ("adaptive-dropout", "l2", "level with L2 (.0, -1.0 to 1.0, p = .97)"),
         ("adaptive-dropout", "dropout", "standard dropout (-.5, -1.4 to .4, p = .27)"),
     ),
     "adaptive/cifar10-small": (

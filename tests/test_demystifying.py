@@ -322,8 +322,11 @@ def test_a_pilot_tells_the_spread_of_what_was_run(tmp_path):
     assert 0 < row.spread < 0.001
     with pytest.raises(UsageError, match=r"no two cells that table 1 compares; name the table"):
         power.measured(tmp_path / "3", "1")
-    with pytest.raises(UsageError, match=r"--pilot needs --table"):
-        power.started(power.arguments().parse_args(["--pilot", str(tmp_path / "3")]))
+    for words in (["--pilot", "x"], ["--pilot", "x", "--table", "3", "--spread", "1"]):
+        with pytest.raises(UsageError, match=r"--pilot needs --table"):
+            power.started(power.arguments().parse_args(words))
+    with pytest.raises(UsageError, match=r"--spread is 0\.0; a standard deviation"):
+        power.started(power.arguments().parse_args(["--spread", "0"]))
 
 
 @pytest.mark.parametrize(

@@ -105,14 +105,19 @@ class Adaptive(Applied[AdaptiveDropout]):
             name: {"average": layer.average.tolist(), "observed": int(layer.observed)}
             for name, layer in self.layers.items()
         }
-        return super().state_dict() | {"calls": self._calls, "layers": layers}
+        mine = {"schedule": self.schedule, "calls": self._calls, "layers": layers}
+        return super().state_dict() | mine
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``state_dict`` returned: averages and rates are those of then.
 
         Raises:
-            ApplyError: It belongs to other sites, or is incomplete.
+            ApplyError: It belongs to other sites or another schedule, or is incomplete.
         """
+        if (theirs := state.get("schedule", self.schedule)) != self.schedule:
+            raise ApplyError(
+                f"the state is of schedule {theirs!r}, what is applied here of {self.schedule!r}"
+            )
         super().load_state_dict(state)
         units = {name: len(part["average"]) for name, part in state["layers"].items()}
         mine = {name: layer.num_channels for name, layer in self.layers.items()}

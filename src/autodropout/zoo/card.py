@@ -84,8 +84,8 @@ class Card:
 
     Attributes:
         name: Word for it.
-        kind: ``"found"`` by a search and better than the best tuned baseline; ``"method"``, a known method as
-            a policy; ``"words"``, after what a paper says in words.
+        kind: ``"found"`` by a search and better than whatever no search found; ``"method"``, a known method
+            as a policy; ``"words"``, after what a paper says in words.
         summary: One line.
         fits: Models that its keys are for.
         source: Paper or command that it comes from.
