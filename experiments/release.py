@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,28 @@ SIZES = ("size", "height")
 """Names of a site's first choice, whose value 0 is off."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the files of a release go.
+
+    Attributes:
+        packaged: Directory of the package's data.
+        results: Directory in which the landscape has its own.
+    """
+
+    packaged: Path
+    results: Path
+
+
+OURS = Places(packaged=PACKAGED, results=RESULTS)
+"""Those of this repository."""
+
+
 def run(
     directory: Path,
     name: str,
     *,
-    packaged: Path = PACKAGED,
-    results: Path = RESULTS,
+    places: Places = OURS,
     regressors: Sequence[str] = REGRESSORS,
     commit: str = "",
     partial: bool = False,
@@ -78,8 +94,7 @@ def run(
     Args:
         directory: Where the studies lie.
         name: Word for the landscape; if it is a task's, that task's floor is the release's.
-        packaged: Where the package's data lie.
-        results: Where its own directory goes.
+        places: Where the files go.
         regressors: Regressors to choose from.
         commit: Of the code.
         partial: Let parts of the landscape be missing.
@@ -112,10 +127,10 @@ def run(
         ),
         missing=missing,
     )
-    out = results / name
+    out = places.results / name
     out.mkdir(parents=True, exist_ok=True)
-    packaged.mkdir(parents=True, exist_ok=True)
-    release.save(packaged / f"{name}.jsonl")
+    places.packaged.mkdir(parents=True, exist_ok=True)
+    release.save(places.packaged / f"{name}.jsonl")
     write_parquet(release, out / "trials.parquet")
     (out / "README.md").write_text(card(facts), encoding="utf8")
     _write_json(out / "surrogate.json", _judged(facts))

@@ -39,12 +39,15 @@ def maps(tmp_path_factory):
     return out / "first"
 
 
+def places(out):
+    return release.Places(packaged=out / "package", results=out / "results")
+
+
 def run(out, place, name="pydoc-lm"):
     return release.run(
         out / "runs",
         name,
-        packaged=out / place / "package",
-        results=out / place / "results",
+        places=places(out / place),
         regressors=("pairs", "ridge"),
         commit="abc",
         partial=True,
@@ -146,19 +149,17 @@ def test_the_same_studies_give_the_same_bytes(written):
 def test_too_small_a_landscape_is_refused(tmp_path):
     studied(tmp_path / "runs" / "random", "random", 5, 0)
     with pytest.raises(DataError, match=r"has [45] policies; to hold some out takes 10"):
-        release.run(
-            tmp_path / "runs", "ptb-small", packaged=tmp_path / "p", results=tmp_path / "r", partial=True
-        )
-    assert not (tmp_path / "p").exists()
+        release.run(tmp_path / "runs", "ptb-small", places=places(tmp_path), partial=True)
+    assert not (tmp_path / "package").exists()
 
 
 def test_a_landscape_that_lacks_parts_is_refused_unless_it_is_asked_for(tmp_path, written):
     with pytest.raises(UsageError) as refused:
-        release.run(written / "runs", "pydoc-lm", packaged=tmp_path / "p", results=tmp_path / "r")
+        release.run(written / "runs", "pydoc-lm", places=places(tmp_path))
     (line,) = str(refused.value).splitlines()
     assert "lacks hand, hand-strong, random-biased, random-1, " in line
     assert "evolution-3, repeats; run experiments/landscape.py --task pydoc-lm on, or release what is" in line
-    assert not (tmp_path / "p").exists()
+    assert not (tmp_path / "package").exists()
     card = (written / "first" / "results" / "pydoc-lm" / "README.md").read_text()
     assert "Only a part of the landscape: the studies random, without hand, hand-strong, " in card
     assert "experiments/release.py --name pydoc-lm --partial`" in card

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autodropout.benchmark import plan
+from autodropout.benchmark import plan, racing
 from autodropout.benchmark.account import cells, document, legend, markdown
 from autodropout.benchmark.landscapes import Benchmark
 from autodropout.benchmark.plan import Plan
@@ -161,6 +161,62 @@ def test_the_outcome_does_not_depend_on_how_many_searches_run_side_by_side(bench
     planned, races, _ = raced
     monkeypatch.setattr(plan, "_CHUNK", 3)
     assert_same(races, race(benchmark, planned, workers=1))
+
+
+class Kept(dict):
+    """Keeps variants in memory, and what was written in order."""
+
+    def __init__(self, races):
+        super().__init__(races)
+        self.written = []
+
+    def read(self):
+        return dict(self)
+
+    def write(self, variant, runs):
+        self.written.append(variant.name)
+        self[variant.name] = runs
+
+
+def test_what_is_kept_is_not_run_again_and_what_is_done_is_kept(benchmark, raced, monkeypatch):
+    planned, races, _ = raced
+    ran = []
+    real = racing._simulated
+    monkeypatch.setattr(racing, "_simulated", lambda *a: ran.append(a[2].variant.name) or real(*a))
+    keeping = Kept({"evolution": races["evolution"]})
+    again = race(benchmark, planned, workers=1, keeping=keeping)
+    assert_same(races, again)
+    assert list(again) == ["random", "evolution", "categorical"]
+    assert again["evolution"] is races["evolution"]
+    assert set(ran) == {"random", "categorical"}
+    assert keeping.written == ["random", "categorical"]
+    assert keeping == again
+
+
+def test_each_variant_is_kept_before_the_next_is_run(benchmark, raced, monkeypatch):
+    planned, races, _ = raced
+    real = racing._simulated
+
+    def stopping(benchmark, space, job):
+        if job.variant.name == "categorical":
+            raise KeyboardInterrupt
+        return real(benchmark, space, job)
+
+    keeping = Kept({})
+    with monkeypatch.context() as patch:
+        patch.setattr(racing, "_simulated", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            race(benchmark, planned, workers=1, keeping=keeping)
+    assert keeping.written == ["random", "evolution"]
+    assert_same(races, race(benchmark, planned, workers=1, keeping=keeping))
+
+
+def test_what_is_kept_of_others_is_left_out(benchmark, raced):
+    planned, races, _ = raced
+    heard = []
+    keeping = Kept({**races, "tpe": races["random"]})
+    again = race(benchmark, planned, workers=1, keeping=keeping, notify=lambda *told: heard.append(told))
+    assert (list(again), heard, keeping.written) == (list(races), [], [])
 
 
 def test_progress_is_told_job_by_job(raced):

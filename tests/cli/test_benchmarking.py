@@ -3,6 +3,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from autodropout.benchmark import finished, racing
 from autodropout.benchmark.gathering import gather
@@ -141,6 +142,29 @@ def test_what_was_asked_for_otherwise_does_not_go_on(file, capsys, stop):
     )
 
 
+def test_before_a_searcher_is_done_nothing_is_kept(file, capsys, stop):
+    stop(0)
+    assert main(["benchmark", "searchers", file, *FEW, "--out", "found.json"]) == 130
+    words = "Stopped; no searcher is done, so nothing is kept yet. The same command begins anew."
+    assert words in capsys.readouterr().out
+    assert list(Path().iterdir()) == []
+
+
+def test_two_at_a_time_do_not_share_a_file(file, capsys, stop):
+    search = ["benchmark", "searchers", file, *FEW, "--out", "found.json"]
+    stop(2)
+    assert main(search) == 130
+    capsys.readouterr()
+    jobs = stop(None)
+    with FileLock("found.unfinished/lock"):
+        assert main(search) == 2
+    error = capsys.readouterr().err
+    assert "error: another comparison is running that keeps its searchers in found.unfinished; wait" in error
+    assert (jobs, Path("found.json").exists()) == ([], False)
+    assert main(search) == 0
+    assert sorted(path.name for path in Path().iterdir()) == ["found.json", "found.md"]
+
+
 def test_without_a_file_nothing_is_kept(file, capsys, stop):
     stop(1)
     assert main(["benchmark", "searchers", file, *FEW]) == 130
@@ -154,6 +178,7 @@ def test_without_a_file_nothing_is_kept(file, capsys, stop):
         (["--searchers", "genetic"], "there is no searcher 'genetic'; choose from reinforce"),
         (["--searchers", "evolution:lr=1"], "the searcher 'evolution' has no setting 'lr'"),
         (["--out", "x.md"], "x.md is where the table would go; name the file of the JSON, such as x.json"),
+        (["--out", "x.unfinished"], "x.unfinished is where searchers that are done would be kept; name the"),
         (["--seed", "-1"], "seed is -1; expected at least 0"),
         (["--trials", "many"], "trials are 'many'; expected whole numbers, as in 64,128,256,512"),
         (["--trials", "0"], "trials are [0]; expected one or more numbers >= 1, rising"),

@@ -90,9 +90,12 @@ class Benchmark(Command):
 
 def _check_file(out: Path) -> None:
     """Refuse before minutes of work what could not be written after them."""
-    if out.suffix == ".md":
+    from autodropout.cli.standing import UNFINISHED
+
+    taken = {".md": "the table would go", UNFINISHED: "searchers that are done would be kept"}
+    if out.suffix in taken:
         json = out.with_suffix(".json")
-        raise UsageError(f"{out} is where the table would go; name the file of the JSON, such as {json}")
+        raise UsageError(f"{out} is where {taken[out.suffix]}; name the file of the JSON, such as {json}")
     if out.is_dir():
         raise UsageError(f"{out} is a directory; expected the name of a file")
     if not out.parent.is_dir():

@@ -2,6 +2,7 @@
 
 import json as jsonlib
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -35,25 +36,22 @@ def hold(benchmark: Benchmark, plan: Plan, *, workers: int, out: Path | None, js
 
     Raises:
         UsageError: A setting is wrong, or the file cannot be written; or what lies beside it was asked for
-            otherwise.
+            otherwise, or another process is at it.
+        DataError: What lies beside it is damaged.
         KeyboardInterrupt: The user stopped it; what is kept has been said.
     """
     terminal = console(stderr=json)
     began = time.perf_counter()
     finished = None if out is None else Finished(out.with_suffix(UNFINISHED), benchmark, plan)
-    races = _watched(terminal, benchmark, plan, workers, finished)
-    rows = standings(plan, races)
-    seconds = time.perf_counter() - began if finished is None else finished.seconds
-    facts = document(benchmark, plan, rows, seconds=seconds)
-    text = jsonlib.dumps(facts, indent=1, ensure_ascii=False) + "\n"
-    saved = [] if out is None else [out, out.with_suffix(".md")]
-    for file, content in zip(saved, (text, markdown(facts, rows)), strict=False):
-        try:
-            write_text(file, content)
-        except OSError as error:
-            raise UsageError(f"{file} cannot be written ({error.strerror}); name another file") from error
-    if finished is not None:
-        finished.clear()
+    with nullcontext() if finished is None else finished.held():
+        races = _watched(terminal, benchmark, plan, workers, finished)
+        rows = standings(plan, races)
+        seconds = time.perf_counter() - began if finished is None else finished.seconds
+        facts = document(benchmark, plan, rows, seconds=seconds)
+        text = jsonlib.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+        saved = () if out is None else _saved(out, text, markdown(facts, rows))
+        if finished is not None:
+            finished.clear()
     if json:
         console(soft_wrap=True).print(text, end="")
         return
@@ -62,6 +60,16 @@ def hold(benchmark: Benchmark, plan: Plan, *, workers: int, out: Path | None, js
     terminal.print(legend(facts))
     if saved:
         terminal.print(f"Saved: {' and '.join(map(str, saved))}", soft_wrap=True)
+
+
+def _saved(out: Path, text: str, table: str) -> tuple[Path, Path]:
+    files = (out, out.with_suffix(".md"))
+    for file, content in zip(files, (text, table), strict=True):
+        try:
+            write_text(file, content)
+        except OSError as error:
+            raise UsageError(f"{file} cannot be written ({error.strerror}); name another file") from error
+    return files
 
 
 def _watched(
@@ -85,6 +93,8 @@ def _watched(
 def _stopped(plan: Plan, finished: Finished | None) -> str:
     if finished is None:
         return "Stopped; nothing is kept. With --out it goes on where it was."
+    if not finished.names:
+        return "Stopped; no searcher is done, so nothing is kept yet. The same command begins anew."
     return (
         f"Stopped; {len(finished.names)} of {len(plan.variants)} searchers are kept in {finished.folder}. "
         "The same command goes on."
