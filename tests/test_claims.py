@@ -107,7 +107,7 @@ DIFFERENCES = {
         ("moex", "none", "MoEx +3.6 (2.1 to 5.2, p = .0004)"),
         ("mixup", "none", "Mixup +1.0 (.0 to 1.9, p = .05)"),
         ("policy", "random", "10 seeds: -.27 (-1.27 to .72, p = .55)"),
-        ("augmented-dropout", "dropout", "difference .2 points (-.8 to 1.2), p = .69"),
+        ("augmented-dropout", "dropout", "difference .2 points (-.8 to 1.2, p = .69)"),
         ("adaptive-dropout", "none", ".8 points over none (-.0 to 1.7, p = .06)"),
         (
             "adaptive-dropout",
@@ -140,12 +140,36 @@ DIFFERENCES = {
         ("moex", "none", "-.1 (-.7 to .5, p = .75)"),
         ("mixup", "none", "+.6 (-.3 to 1.6, p = .16)"),
         ("policy", "random", "likewise: -.46 (-1.53 to .61, p = .35)"),
-        ("augmented-dropout", "dropout", "-.0 (-.8 to .7), p = .91"),
+        ("augmented-dropout", "dropout", "-.0 (-.8 to .7, p = .91)"),
         ("adaptive-dropout", "none", "1.8 over none (1.1 to 2.5, p = .0003)"),
         ("adaptive-dropout", "spatial-dropout", "-.3 to the same coins (-1.2 to .6, p = .41)"),
         ("adaptive-dropout", "l1", "1.7 over L1 (.8 to 2.5, p = .002)"),
         ("adaptive-dropout", "l2", "level with L2 (.0, -1.0 to 1.0, p = .97)"),
         ("adaptive-dropout", "dropout", "standard dropout (-.5, -1.4 to .4, p = .27)"),
+    ),
+    "demystifying/2+5-cifar10-small": (
+        ("standard 0.3", "plain", "-7.2 (-8.0 to -6.4, p < .0001)"),
+        ("standard 0.2", "plain", "-4.9 (-7.3 to -2.4, p = .008)"),
+        ("standard 0.1", "plain", "-3.5 (-6.3 to -.8, p = .03)"),
+        ("standard 0.05", "plain", "-2.3 (-4.4 to -.2, p = .04)"),
+        ("standard 0.01", "plain", "-.1 (-1.1 to .9, p = .68)"),
+        ("standard 0.005", "plain", "-1.1 (-2.6 to .4, p = .10)"),
+        ("forward 0.005", "forward 0.3", "forward dropout loses 6.4 points (4.8 to 7.9, p = .001)"),
+        ("backward 0.005", "backward 0.3", "backward dropout 2.9 (2.4 to 3.4, p = .0004)"),
+        ("standard 0.005", "standard 0.3", "standard dropout 6.1 (4.1 to 8.1, p = .002)"),
+        ("forward 0.3", "plain", "forward -7.1 (-9.0 to -5.1, p = .001)"),
+        ("backward 0.3", "plain", "backward -2.9 (-4.0 to -1.7, p = .004)"),
+        ("forward 0.05", "plain", "forward -1.0 (-2.9 to 1.0, p = .22)"),
+        ("backward 0.05", "plain", "backward .3 (-.9 to 1.5, p = .47)"),
+        ("forward 0.005", "plain", "forward -.7 (-2.6 to 1.2, p = .31)"),
+        ("backward 0.005", "plain", "backward .0 (-1.5 to 1.6, p = .96)"),
+        ("backward 0.3", "standard 0.3", "by 4.3 (3.8 to 4.9, p = .0001, Holm .0008)"),
+        ("backward 0.05", "standard 0.05", "by 2.6 (.8 to 4.5, p = .02, Holm .10)"),
+        ("forward 0.3", "standard 0.3", ".1 (-1.9 to 2.1, p = .87)"),
+        ("forward 0.05", "standard 0.05", "1.4 (-1.4 to 4.1, p = .21)"),
+        ("augmented 0.1", "standard 0.1", "1.8 (-1.4 to 4.9, p = .17)"),
+        ("augmented 0.2", "standard 0.2", ".3 (-2.7 to 3.3, p = .77)"),
+        ("augmented 0.3", "standard 0.3", ".6 (-1.9 to 3.0, p = .52)"),
     ),
     "adaptive/cifar10-small": (
         ("adaptive", "standard", "difference to standard .0 (-.8 to .8, p = .98)"),
@@ -173,9 +197,8 @@ DIFFERENCES = {
 def test_differences_are_those_of_the_committed_runs(place, one, other, said):
     assert said in SECTION
     found = json.loads((ROOT / "results" / place / "comparison.json").read_text(encoding="utf8"))
-    arms = {arm["name"].split()[0]: arm["values"] for arm in found["comparison"]["arms"]}
-    if place.endswith("uda"):  # two of its names have two words
-        arms = {arm["name"]: arm["values"] for arm in found["comparison"]["arms"]}
+    whole = {arm["name"]: arm["values"] for arm in found["comparison"]["arms"]}
+    arms = {name.split()[0]: values for name, values in whole.items()} | whole
     paired = paired_difference(arms[one], arms[other])
     points = 1.0 if place.startswith("transfer") else 100.0
     head, *tail = re.split(r"\bp (?=[=<] \.)", said, maxsplit=1)
@@ -280,7 +303,7 @@ def test_every_interval_of_ours_has_a_p(row):
 def test_every_interval_of_the_sentences_in_bold_has_a_p():
     below = TEXT[TEXT.index("\n## ptb-small\n") :]
     bold = re.findall(r"^\*\*(.+?)\*\*$", below, re.MULTILINE | re.DOTALL)
-    assert len(bold) == 6
+    assert len(bold) == 7
     assert [one for sentence in bold for one in without_p(" ".join(sentence.split()))] == []
 
 
@@ -294,6 +317,7 @@ MEASURED = {
     "## mnist-small": ("mnist-small/comparison.json", "mnist-small/where.json"),
     "## cifar10-small": ("cifar10-small/comparison.json",),
     "### With few labels": ("cifar10-small-uda/comparison.json",),
+    "### ResNet-20 on CIFAR-10, shortened": ("demystifying/2+5-cifar10-small/comparison.json",),
     "## digits": ("digits/comparison.json", "digits/space.json"),
     "### Beside weight decay": ("digits/weight_decay.json",),
 }
@@ -309,6 +333,7 @@ def section(heading):
 
 def test_every_section_that_measures_is_known():
     below = TEXT[TEXT.index("\n## ptb-small\n") :]
+    below = below.replace("\n## Demystifying Dropout\n", "\n")  # only what stands below it measures
     assert re.findall(r"^##.+$", below, re.MULTILINE) == list(MEASURED)
 
 
@@ -321,9 +346,7 @@ def test_every_section_names_seconds_and_hardware_as_its_files_have_them(heading
     for file in MEASURED[heading]:
         found = json.loads((ROOT / "results" / file).read_text(encoding="utf8"))
         assert (found["machine"]["architecture"], found["machine"]["processors"]) == ("x86_64", 2)
-        assert "processor" not in found["machine"], (
-            "the head of the page says that no file names the processor"
-        )
+        assert found["machine"].get("processor", "AMD EPYC") == "AMD EPYC"
         if "seconds" in found:
             assert f"{found['seconds']:.0f} seconds" in text
         if "comparison" in found or "relocated" in found:
@@ -336,11 +359,34 @@ def test_every_section_names_seconds_and_hardware_as_its_files_have_them(heading
             )
 
 
+def test_the_table_of_one_pass_dropout_is_that_of_the_committed_runs():
+    text = TEXT[TEXT.index("### ResNet-20 on CIFAR-10, shortened") : TEXT.index("\n## digits\n")]
+    file = ROOT / "results/demystifying/2+5-cifar10-small/comparison.json"
+    arms = json.loads(file.read_text(encoding="utf8"))["comparison"]["arms"]
+    cells = {arm["name"]: f"{_short(arm['mean'], 4)} ({_short(arm['spread'], 4)})" for arm in arms}
+    assert f"no dropout {cells.pop('plain')}" in text
+    kinds = ("standard", "forward", "backward", "augmented")
+    for ratio in (0.3, 0.2, 0.1, 0.05, 0.01, 0.005):
+        row = " | ".join(cells.pop(f"{kind} {ratio}", "") for kind in kinds)
+        assert f"| {_short(ratio, len(str(ratio)) - 2)} | {row} |\n" in text
+    assert cells == {}
+    curves = json.loads(file.with_name("figure-2.json").read_text(encoding="utf8"))
+    ends = {arm: [curves[arm][loss]["mean"][-1] for loss in ("train", "test")] for arm in curves}
+    assert {f"{loss:.2f}" for loss in ends["plain"]} == {"1.21"}
+    for ratio, said in (
+        ("0.2", "1.34 forward, 1.33 standard, 1.26 backward, 1.21 none"),
+        ("0.05", "1.23 forward, 1.19 backward, 1.25 standard, 1.21 none"),
+    ):
+        assert said in TEXT
+        for loss, kind in re.findall(r"([\d.]+) (\w+)", said):
+            arm = "plain" if kind == "none" else f"{kind} {ratio}"
+            assert f"{ends[arm][0]:.2f}" == loss
+
+
 def test_the_head_of_the_page_says_what_the_files_record_of_the_machines():
     head = " ".join(TEXT[: TEXT.index("## The papers' claims")].split())
     assert "machines of two x86_64 cores under Linux" in head
-    assert "not the processor's name" in head
-    assert "EPYC" not in TEXT
+    assert "the newer ones also the processor (AMD EPYC)" in head
     machines = load("ptb-small").release.machines  # of the landscape
     assert {(machine["architecture"], machine["processors"]) for machine in machines} == {("x86_64", 2)}
 
