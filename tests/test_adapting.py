@@ -240,6 +240,13 @@ def test_the_handle_s_state_goes_on():
         second.load_state_dict(adaptive_dropout(SmallNet(), "norm", seed=1).state_dict())
     with pytest.raises(ApplyError, match="the state lacks"):
         second.load_state_dict({})
+    refused = adaptive_dropout(SmallNet(), "norm", seed=1)
+    refused.progress = 0.5
+    with pytest.raises(ApplyError, match="the state is of the sites"):
+        second.load_state_dict(refused.state_dict())
+    assert second.state_dict()["progress"] == first.state_dict()["progress"], (
+        "what is refused changes nothing"
+    )
 
 
 @pytest.mark.parametrize("names", ["blocks.*.bn", ["norm", "blocks.1.bn"]])

@@ -342,6 +342,50 @@ def test_inputs_in_dicts_and_tuples():
     torch.testing.assert_close(twice["linear"], 2 * expected["linear"])
 
 
+class Bytes(nn.Module):
+    """Makes floats of its inputs itself."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.made = made
+        self.scaled, self.norm = nn.Identity(), nn.BatchNorm1d(4)
+        self.first, self.last = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        h = self.norm(self.scaled(self.made(x)))
+        return self.last(self.first(h).relu())
+
+
+@pytest.mark.parametrize(
+    ("made", "inputs"),
+    [
+        (lambda x: x / 255, torch.randint(256, (6, 4), dtype=torch.uint8)),
+        (lambda x: F.one_hot(x, 4).float(), torch.randint(4, (6,))),
+        (lambda x: x[0], ([torch.randn(6, 4)],)),
+    ],
+    ids=["bytes", "one-hot", "nested"],
+)
+def test_relevance_comes_to_layers_behind_inputs_that_are_no_float_tensors(made, inputs):
+    torch.manual_seed(0)
+    net = Bytes(made).eval()
+    nn.init.normal_(net.norm.running_mean)
+    targets = torch.tensor([0, 1, 2, 0, 1, 2])
+    floats = made(inputs[0] if isinstance(inputs, tuple) else inputs)
+    plain = copy.deepcopy(net)
+    plain.made = nn.Identity()
+    expected = attribute(plain, floats, targets, ["norm", "first"])
+    torch.testing.assert_close(attribute(net, inputs, targets, ["norm", "first"]), expected)
+    with pytest.raises(UsageError, match='"scaled" puts out is not traced back to float inputs'):
+        attribute(net, inputs, targets, ["scaled"])
+
+
+def test_relevance_comes_to_bags_of_embeddings():
+    net = nn.Sequential(nn.EmbeddingBag(7, 4, mode="sum"), nn.Linear(4, 3, bias=False)).double()
+    x, targets = torch.randint(7, (5, 2)), torch.tensor([0, 1, 2, 0, 1])
+    found = attribute(net, x, targets, ["0"], epsilon=0.0)["0"]
+    torch.testing.assert_close(found.sum(1), net(x).gather(1, targets[:, None]).squeeze(1).detach())
+
+
 class Gate(nn.Module):
     def __init__(self, what):
         super().__init__()
@@ -353,6 +397,8 @@ class Gate(nn.Module):
             h.view(-1).mul_(2.0)
         if self.what == "product":
             return h * h.sigmoid()
+        if self.what == "quotient":
+            return torch.ones(3) / h
         return h.softmax(1) if self.what == "softmax" else h
 
 
@@ -360,6 +406,7 @@ class Gate(nn.Module):
     ("what", "text"),
     [
         ("product", "no rule that propagates relevance through torch.Tensor.mul of 2 hidden states"),
+        ("quotient", "no rule that propagates relevance through torch.Tensor.div; use method"),
         ("softmax", "no rule that propagates relevance through torch.Tensor.softmax; use method"),
         ("view", "torch.Tensor.mul_ changes a view of a hidden state in place"),
     ],

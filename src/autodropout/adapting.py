@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
 
 from autodropout.adaptive import DEFAULTS, AdaptiveDropout, AdaptiveSettings
 from autodropout.applied import Applied
 from autodropout.applying import check_model
 from autodropout.attach import RATES, attach, named_module
 from autodropout.attribution import METHODS, Method, relevance
+from autodropout.attribution.methods import units_of
 from autodropout.errors import ApplyError, UsageError
 from autodropout.naming import meant
 from autodropout.policy import SCHEDULES, Schedule, scheduled
@@ -118,11 +117,13 @@ class Adaptive(Applied[AdaptiveDropout]):
             raise ApplyError(
                 f"the state is of schedule {theirs!r}, what is applied here of {self.schedule!r}"
             )
-        super().load_state_dict(state)
+        if missing := sorted({"layers", "calls"} - set(state)):
+            raise ApplyError(f"the state lacks {missing}; give what state_dict() returned")
         units = {name: len(part["average"]) for name, part in state["layers"].items()}
         mine = {name: layer.num_channels for name, layer in self.layers.items()}
         if units != mine:
             raise ApplyError(f"the state is of the sites {units}, what is applied here of {mine}")
+        super().load_state_dict(state)
         for name, layer in self.layers.items():
             part = state["layers"][name]
             layer.restore(torch.tensor(part["average"]), part["observed"])
@@ -182,8 +183,9 @@ def adaptive_dropout(
     layers = {}
     for name in meant(model, names, _refusal):
         module = named_module(model, name)
-        units, axis = _units(module) or (0, 0)
-        layers[name] = AdaptiveDropout(units, rate, settings, axis=axis, site=name, seed=seed)
+        units = units_of(module)
+        assert units is not None, "names of other modules are refused"
+        layers[name] = AdaptiveDropout(units.count, rate, settings, axis=units.axis, site=name, seed=seed)
         if isinstance(module, nn.RNNBase) and not module.batch_first:
             layers[name].batch_axis = 1
     with ExitStack() as undo:
@@ -199,29 +201,9 @@ def adaptive_dropout(
 
 
 def _refusal(module: nn.Module) -> str | None:
-    if _units(module) is not None:
+    if units_of(module) is not None:
         return None
     return (
         f"{type(module).__name__} has no known number of units; name a Linear, convolution, normalisation, "
         "recurrent or Embedding module"
     )
-
-
-def _units(module: nn.Module) -> tuple[int, int] | None:
-    """Return how many units a module's output has, and along which axis."""
-    match module:
-        case nn.Linear():
-            return module.out_features, -1
-        case _ConvNd():
-            return module.out_channels, 1
-        case _NormBase():
-            return module.num_features, 1
-        case nn.GroupNorm():
-            return module.num_channels, 1
-        case nn.LayerNorm() | nn.RMSNorm():
-            return int(module.normalized_shape[-1]), -1
-        case nn.Embedding():
-            return module.embedding_dim, -1
-        case nn.RNNBase():
-            return (module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1), -1
-    return None

@@ -87,6 +87,10 @@ class Propagation(TorchFunctionMode):
         self._carriers[id(leaf)] = leaf
         return leaf
 
+    def carries(self, tensor: Tensor) -> bool:
+        """Say whether a tensor is a hidden state, which relevance comes to."""
+        return id(tensor) in self._carriers
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
@@ -94,8 +98,10 @@ class Propagation(TorchFunctionMode):
         named = kwargs or {}
         leaves, spec = pytree.tree_flatten((args, named))
         places = [place for place, leaf in enumerate(leaves) if id(leaf) in self._carriers]
-        if func is F.embedding:
+        if func in (F.embedding, F.embedding_bag):
             return self.carry(func(*args, **named))
+        if not places and leaves and rule_of(func, [0]) in ("layer", "norm") and _is_data(leaves[0]):
+            leaves[0], places = self.carry(leaves[0]), [0]  # made of what is no float, such as bytes
         if not places:
             return func(*args, **named)
         hidden = [self._now(leaves[place]) for place in places]
@@ -108,7 +114,7 @@ class Propagation(TorchFunctionMode):
 
     def _ruled(self, call: _Call, hidden: list[Tensor]) -> Any:
         layers = [self._layers[id(h)] for h in hidden if id(h) in self._layers]
-        match rule_of(call.function, len(hidden)):
+        match rule_of(call.function, call.places):
             case "routing":
                 out = call(*hidden)
                 if call.function in (torch.clone, Tensor.clone) and layers:
@@ -122,7 +128,7 @@ class Propagation(TorchFunctionMode):
                 self._layers[id(out)] = layer
             case "norm":
                 out = self._normalised(call, hidden, layers)
-            case "sum" | "product":
+            case "sum" | "product" | "quotient":
                 out = _Weighted.apply(call, self._epsilon, None, None, *hidden)
             case None:
                 out = call(*hidden)
@@ -208,6 +214,11 @@ class _Passed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *relevances: Tensor) -> tuple[Any, ...]:
         return None, relevances[0], *ctx.others
+
+
+def _is_data(leaf: object) -> bool:
+    """Say whether it holds numbers that no parameter made."""
+    return isinstance(leaf, Tensor) and leaf.is_floating_point() and not leaf.requires_grad
 
 
 def _floats(out: object) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -133,17 +134,47 @@ def unit_axis(module: nn.Module, num_axes: int, given: int | None, name: str) ->
         if not -num_axes <= given < num_axes:
             raise SiteError(f'site "{name}" has an output of {num_axes} axes, and none of number {given}')
         return given
-    if (
-        isinstance(module, _ConvNd | nn.modules.batchnorm._BatchNorm | nn.GroupNorm | _NormBase)
-        or num_axes == 2
-    ):
+    if num_axes == 2:
         return 1
-    if isinstance(module, nn.Linear | nn.LayerNorm | nn.RMSNorm | nn.Embedding | nn.RNNBase):
-        return -1
+    if (known := units_of(module)) is not None:
+        return known.axis
     raise SiteError(
         f'site "{name}" is a {type(module).__name__} with an output of {num_axes} axes; say along which one '
         f'it has units, such as axes={{"{name}": 1}}'
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """The units of a module's output.
+
+    Attributes:
+        count: How many.
+        axis: Along which axis of the output.
+    """
+
+    count: int
+    axis: int
+
+
+def units_of(module: nn.Module) -> Units | None:
+    """Return the units of a module's output; None where its kind is not known."""
+    match module:
+        case nn.Linear():
+            return Units(module.out_features, -1)
+        case _ConvNd():
+            return Units(module.out_channels, 1)
+        case _NormBase():
+            return Units(module.num_features, 1)
+        case nn.GroupNorm():
+            return Units(module.num_channels, 1)
+        case nn.LayerNorm() | nn.RMSNorm():
+            return Units(int(module.normalized_shape[-1]), -1)
+        case nn.Embedding():
+            return Units(module.embedding_dim, -1)
+        case nn.RNNBase():
+            return Units((module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1), -1)
+    return None
 
 
 def _backward(
@@ -179,6 +210,13 @@ def _outputs(
         logits = chosen(_logits(model, inputs, propagation), targets)
     if missing := [name for name in sites if name not in outputs]:
         raise SiteError(f"the model did not run {', '.join(missing)}; name modules that it calls")
+    if propagation is not None:
+        for name, tensor in outputs.items():
+            if not propagation.carries(tensor):
+                raise UsageError(
+                    f'what site "{name}" puts out is not traced back to float inputs, an embedding or a '
+                    'layer, so that no relevance is defined there; use method="gradient"'
+                )
     return outputs, logits
 
 

@@ -1,6 +1,6 @@
 """Which rule of relevance propagation each torch function falls under."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import resolve_name
 
-Rule = Literal["layer", "norm", "sum", "product", "passing", "routing"]
+Rule = Literal["layer", "norm", "sum", "product", "quotient", "passing", "routing"]
 
 _RULES: dict[Rule, tuple[Callable[..., Any], ...]] = {
     "layer": (
@@ -24,18 +24,10 @@ _RULES: dict[Rule, tuple[Callable[..., Any], ...]] = {
         *(Tensor.__add__, Tensor.__radd__, Tensor.__sub__, Tensor.__rsub__, Tensor.add_, Tensor.sub_),
     ),
     "product": (
-        *(
-            torch.mul,
-            torch.div,
-            torch.matmul,
-            Tensor.mul,
-            Tensor.div,
-            Tensor.matmul,
-            Tensor.mul_,
-            Tensor.div_,
-        ),
-        *(Tensor.__mul__, Tensor.__rmul__, Tensor.__matmul__, Tensor.__truediv__),
+        *(torch.mul, torch.matmul, Tensor.mul, Tensor.matmul, Tensor.mul_),
+        *(Tensor.__mul__, Tensor.__rmul__, Tensor.__matmul__),
     ),
+    "quotient": (torch.div, Tensor.div, Tensor.div_, Tensor.__truediv__),
     "passing": (
         *(F.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish, F.softplus, F.prelu),
         *(F.hardtanh, F.hardswish, F.hardsigmoid, F.logsigmoid, F.sigmoid, F.tanh),
@@ -55,13 +47,20 @@ _RULES: dict[Rule, tuple[Callable[..., Any], ...]] = {
 _RULE_OF: dict[Callable[..., Any], Rule] = {f: rule for rule, functions in _RULES.items() for f in functions}
 
 
-def rule_of(function: Callable[..., Any], num_hidden: int) -> Rule | None:
-    """Return the rule of a torch function of so many hidden states; None if it has none.
+def rule_of(function: Callable[..., Any], places: Sequence[int]) -> Rule | None:
+    """Return the rule of a torch function; None if it has none.
 
-    A product of two hidden states has none: how the two factors share what they make is anyone's choice.
+    A product of two hidden states has none: how the two factors share what they make is anyone's choice. Nor
+    has a quotient by a hidden state, in which it is not linear.
+
+    Args:
+        function: The function.
+        places: Those of the hidden states among its arguments.
     """
     rule = _RULE_OF.get(function)
-    return None if rule == "product" and num_hidden > 1 else rule
+    if rule == "product" and len(places) > 1:
+        return None
+    return None if rule == "quotient" and tuple(places) != (0,) else rule
 
 
 def name_of(function: Callable[..., Any]) -> str:
