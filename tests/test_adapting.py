@@ -1,4 +1,5 @@
 import copy
+import math
 import os
 import pickle
 import re
@@ -8,6 +9,8 @@ from itertools import pairwise
 import pytest
 import torch
 import torch._dynamo.testing
+import torchvision
+from timm.layers import LayerNorm2d
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,9 +19,10 @@ from autodropout.adaptive import AdaptiveSettings, adaptive_rates
 from autodropout.applied import Applied
 from autodropout.applying import apply
 from autodropout.attribution import relevance
+from autodropout.augmenting import augmented_dropout
 from autodropout.errors import ApplyError, SiteError, UsageError
 from autodropout.monte_carlo import mc
-from autodropout.pattern import ConvPattern
+from autodropout.pattern import ConvPattern, TokenPattern
 from autodropout.policy import Policy
 from nets import SmallNet
 
@@ -249,6 +253,74 @@ def test_the_handle_s_state_goes_on():
     )
 
 
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda state: state["layers"]["norm"].update(rate=0.6), "the state has a mean rate of 0.6"),
+        (lambda state: state["layers"]["norm"]["average"].__setitem__(1, math.nan), "is not finite"),
+        (lambda state: state.update(other=1), r"the state has \['other'\], as another kind of dropout does"),
+    ],
+    ids=["rate", "nan", "foreign"],
+)
+def test_a_state_of_another_kind_is_refused(damage, text):
+    adaptive = adaptive_dropout(SmallNet(), "norm", 0.3)
+    adaptive.observe(*batch())
+    state, before = adaptive.state_dict(), rates(adaptive)
+    damage(state)
+    with pytest.raises(ApplyError, match=text):
+        adaptive.load_state_dict(state)
+    assert rates(adaptive) == before
+
+
+def test_a_state_of_adaptive_dropout_is_none_of_augmented_dropout():
+    state = adaptive_dropout(SmallNet(), "norm").state_dict()
+    with pytest.raises(ApplyError, match=r"as another kind of dropout does"):
+        augmented_dropout(SmallNet(), "head").load_state_dict(state)
+
+
+@pytest.mark.parametrize("norm", [LayerNorm2d, torchvision.models.convnext.LayerNorm2d])
+def test_units_of_layer_norms_over_maps_are_channels(norm):
+    net = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), norm(8), nn.Flatten(), nn.LazyLinear(3))
+    x, targets = torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
+    net(x)
+    assert relevance(net, x, targets, ["1"], "gradient")["1"].shape == (8,)
+    adaptive = adaptive_dropout(net, "1", 0.5, refreshing=Refreshing(method="gradient"), seed=1)
+    adaptive.observe(x, targets)
+    dropped = (adaptive.layers["1"](torch.ones(4, 8, 8, 8)) == 0).flatten(2)
+    assert dropped.any()
+    assert torch.equal(dropped.all(2), dropped.any(2)), "whole channels"
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_samples_have_coins_of_their_own_where_steps_come_first(batch_first):
+    layer = nn.TransformerEncoderLayer(8, 2, 12, 0.0, batch_first=batch_first)
+    net = nn.ModuleDict({"encoder": nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)})
+    adaptive = adaptive_dropout(net, "encoder.layers.0.linear1", 0.5, seed=1)
+    (dropping,) = adaptive.layers.values()
+    out = dropping(torch.ones(16, 16, 12)) == 0
+    samples, steps = (0, 1) if batch_first else (1, 0)
+    assert torch.equal(out.all(steps), out.any(steps)), "a unit is dropped at all steps of a sample"
+    assert not torch.equal(out.all(samples), out.any(samples)), "not in all samples"
+
+
+def test_a_module_that_is_exchanged_after_the_first_pass_is_noticed():
+    for applied_to in (
+        lambda net: augmented_dropout(net, "0", 0.5),
+        lambda net: adaptive_dropout(net, "0", 0.5),
+        lambda net: apply(net, Policy({"0": TokenPattern(size=1, rate=0.1)}), layouts={"0": "NTC"}),
+    ):
+        net, x = nn.Sequential(nn.Linear(4, 4)), torch.randn(2, 3, 4)
+        applied = applied_to(net)
+        net(x)
+        assert applied.silent_sites() == ()
+        net[0] = nn.Linear(4, 4)
+        assert applied.silent_sites() == ("0",)
+        with pytest.raises(ApplyError, match='site "0": another module was put there after apply'):  # noqa: PT012
+            for _ in range(64):
+                net(x)
+        applied.remove()
+
+
 @pytest.mark.parametrize("names", ["blocks.*.bn", ["norm", "blocks.1.bn"]])
 @pytest.mark.parametrize("policy_first", [True, False])
 def test_beside_a_policy_on_other_modules_and_on_the_same(names, policy_first):
@@ -348,6 +420,16 @@ def test_settings_are_checked():
         adaptive_dropout(SmallNet(), "norm", schedule="linear")
     with pytest.raises(UsageError, match="rate is 1"):
         adaptive_dropout(SmallNet(), "norm", 1.0)
+    for wrong, text in (
+        ({"refreshing": 50}, "got 50; expected autodropout.adapting.Refreshing(...)"),
+        ({"settings": {"most": 0.5}}, "expected autodropout.adaptive.AdaptiveSettings(...)"),
+        ({"seed": "a"}, "seed is 'a'; expected a whole number"),
+        ({"seed": 1.5}, "seed is 1.5; expected a whole number"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(text)):
+            adaptive_dropout(SmallNet(), "norm", **wrong)
+    with pytest.raises(UsageError, match="whole is 'no'; expected True or False"):
+        AdaptiveSettings(whole="no")
 
 
 def replica(rank: int, folder: str) -> None:

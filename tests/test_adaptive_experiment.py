@@ -117,10 +117,10 @@ def test_short_trainings_have_more_than_a_handful_of_refreshes():
 def test_the_period_of_a_run_is_that_of_its_training(every, monkeypatch):
     seen = []
     monkeypatch.setattr(Adaptive, "refresh", lambda self, *batch: seen.append(self.refreshing))
-    run = replace(experiment.runs("cifar10", STRENGTHS, None, small=True)["adaptive"], multiplier=0.0625)
+    run = replace(experiment.runs("cifar10", STRENGTHS, None, small=True)["adaptive"], multiplier=0.125)
     often = replace(run.refreshing, every=every)
-    replace(run, steps=4, batch_size=10, refreshing=often).train(loaded(), 0)
-    assert seen == [often] * (4 // every)
+    replace(run, steps=60, batch_size=10, refreshing=often).train(loaded(), 0)
+    assert seen == [often] * (60 // every)
 
 
 def test_images_are_cropped_and_mirrored_where_that_is_asked_for(monkeypatch):
@@ -151,7 +151,7 @@ def test_what_has_no_images_to_change_refuses_to(name, small):
 
 @pytest.mark.parametrize("arm", experiment.ARMS)
 def test_an_arm_follows_from_its_seed(arm):
-    run = replace(experiment.runs("cifar10", STRENGTHS, None, small=True)[arm], steps=2, multiplier=0.0625)
+    run = replace(experiment.runs("cifar10", STRENGTHS, None, small=True)[arm], steps=2, multiplier=0.125)
     run, data = replace(run, batch_size=10), loaded()
     first, again = run.train(data, 1), run.train(data, 1)
     assert (first.reward, first.test, first.metrics) == (again.reward, again.test, again.metrics)
@@ -163,7 +163,7 @@ def test_every_source_of_relevance_trains_the_sibling(method):
     if method in ("integrated_gradients", "deeplift"):
         pytest.importorskip("captum", reason="an optional source of relevance")
     run = experiment.runs("sources", STRENGTHS, None, small=True)[f"adaptive {method}"]
-    result = replace(run, steps=2, multiplier=0.0625, batch_size=10).train(loaded(), 0)
+    result = replace(run, steps=2, multiplier=0.125, batch_size=10).train(loaded(), 0)
     assert math.isfinite(result.reward)
 
 
@@ -182,7 +182,7 @@ def test_an_experiment_goes_on_where_it_was_stopped_and_is_copied(tmp_path, monk
         trained.append(run.arm)
         if len(trained) == 3:
             raise KeyboardInterrupt
-        return replace(run, steps=1, multiplier=0.0625, batch_size=10).train(loaded(), seed)
+        return replace(run, steps=1, multiplier=0.125, batch_size=10).train(loaded(), seed)
 
     monkeypatch.setattr(single.ImageRun, "__call__", call)
     monkeypatch.setattr(experiment, "run", lambda *given: real_run(*given, executor="inline"))
@@ -204,7 +204,7 @@ def test_an_experiment_goes_on_where_it_was_stopped_and_is_copied(tmp_path, monk
 
 def test_standard_and_adaptive_dropout_differ_in_the_rates_alone():
     for arm in ("standard", "adaptive", "adaptive-unimportant"):
-        run = replace(experiment.runs("cifar10", STRENGTHS, None, small=True)[arm], multiplier=0.0625)
+        run = replace(experiment.runs("cifar10", STRENGTHS, None, small=True)[arm], multiplier=0.125)
         net = single.network(run, 10)
         for norm in (module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)):
             torch.nn.init.ones_(norm.weight)  # timm begins with the branches at 0, where nothing is relevant

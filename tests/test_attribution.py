@@ -432,7 +432,9 @@ def test_batch_normalisation_without_statistics_is_refused():
         ({"epsilon": math.nan}, UsageError, "epsilon is nan"),
         ({"sites": "norm"}, UsageError, "sites is 'norm'; expected a sequence of at least one name"),
         ({"sites": []}, UsageError, "sites is []"),
-        ({"sites": ["nrom"]}, SiteError, 'the model has no module "nrom"'),
+        ({"sites": ["nrom"]}, SiteError, "the model has no module \"nrom\"; did you mean 'norm'?"),
+        ({"sites": ["x*"]}, SiteError, 'the model has no module "x*"; this has no globs: name each module'),
+        ({"model": None}, UsageError, "model is a NoneType; expected a torch.nn.Module"),
         ({"sites": ["spare"]}, SiteError, "the model did not run spare; name modules that it calls"),
         ({"sites": ["blocks"]}, SiteError, 'say along which one it has units, such as axes={"blocks": 1}'),
         ({"axes": {"norm": 4}}, SiteError, 'site "norm" has an output of 4 axes, and none of number 4'),
@@ -448,7 +450,7 @@ def test_arguments_are_checked(changes, error, text):
     given = {"targets": torch.tensor([0, 1, 2]), "sites": ["norm"]} | changes
     function = attribute if "epsilon" in changes else relevance
     with pytest.raises(error, match=re.escape(text)):
-        function(model, torch.randn(3, 2, 6, 6), **given)
+        function(given.pop("model", model), torch.randn(3, 2, 6, 6), **given)
     assert not model.norm._forward_hooks
     assert model.training
 
@@ -460,6 +462,21 @@ class TwiceUsed(nn.Module):
 
     def forward(self, x):
         return self.linear(self.linear(x))
+
+
+@pytest.mark.parametrize("method", ["lrp", "gradient", "integrated_gradients", "deeplift"])
+def test_an_empty_batch_is_refused(method):
+    with pytest.raises(ShapeError, match="the batch is empty; relevance needs at least one example"):
+        relevance(nn.Sequential(nn.Linear(2, 2)), torch.rand(0, 2), torch.zeros(0).long(), ["0"], method)
+
+
+@pytest.mark.parametrize("method", ["lrp", "gradient", "integrated_gradients"])
+def test_inference_mode_is_left_aside(method):
+    net, targets = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)), torch.tensor([0, 1])
+    x = torch.randn(2, 4)
+    expected = relevance(net, x, targets, ["0"], method)
+    with torch.inference_mode():
+        torch.testing.assert_close(relevance(net, x.clone(), targets.clone(), ["0"], method), expected)
 
 
 def test_a_module_that_runs_twice_is_refused():

@@ -128,7 +128,7 @@ def test_names_and_globs(names, expected):
         ("fcc", SiteError, 'the model has no module "fcc"'),
         ("heads", SiteError, 'site "heads" is a ModuleList'),
         ("body", SiteError, 'site "body" is a Sequential'),
-        ("body.1", SiteError, '"body.1": ReLU is no Linear, Conv1d, Conv2d or Conv3d that runs torch\'s own'),
+        ("body.1", SiteError, '"body.1": ReLU is no Linear, Conv1d, Conv2d or Conv3d; name the layer'),
         ("", SiteError, '"": Net is no Linear'),
         ("*.*.*", SiteError, "the glob '*.*.*' matches no module that will do; its * stops at dots"),
         ("body.1*", SiteError, "the glob 'body.1*' matches no module that will do; ReLU is no Linear"),
@@ -146,6 +146,16 @@ def test_names_are_checked_before_anything_is_touched(names, error, text):
 
 
 def test_ratios_are_checked():
+    for wrong, text in (
+        ({"multiply": "no"}, "multiply is 'no'; expected True or False"),
+        ({"seed": 1.5}, "seed is 1.5; expected a whole number"),
+        ({"names": None}, "names is None; expected at least one name of a module"),
+        ({"names": 4}, "names is 4; expected at least one name of a module"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(text)):
+            augmented_dropout(SmallNet(), **({"names": "head"} | wrong))
+    with pytest.raises(SiteError, match=re.escape('name the module inside whose output it is, "0"')):
+        augmented_dropout(nn.Sequential(nn.Linear(2, 2)), "")
     with pytest.raises(UsageError, match=r"rate is 1\.0; expected at least 0 and below 1"):
         augmented_dropout(Net(), "fc", rate=1.0, backward_rate=0.1)
     with pytest.raises(UsageError, match=r"backward_rate is -0\.1"):

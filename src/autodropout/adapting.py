@@ -1,5 +1,6 @@
 """Adaptive dropout onto a built model: layers on its sites, and rates refreshed while it trains."""
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -101,7 +102,7 @@ class Adaptive(Applied[AdaptiveDropout]):
     def state_dict(self) -> dict[str, object]:
         """Return what must be equal to go on, with the number of calls and every layer's averages."""
         layers = {
-            name: {"average": layer.average.tolist(), "observed": int(layer.observed)}
+            name: {"average": layer.average.tolist(), "observed": int(layer.observed), "rate": layer.rate}
             for name, layer in self.layers.items()
         }
         mine = {"schedule": self.schedule, "calls": self._calls, "layers": layers}
@@ -111,7 +112,7 @@ class Adaptive(Applied[AdaptiveDropout]):
         """Go on from what ``state_dict`` returned: averages and rates are those of then.
 
         Raises:
-            ApplyError: It belongs to other sites or another schedule, or is incomplete.
+            ApplyError: It belongs to other sites, rates or another schedule, or is incomplete or damaged.
         """
         if (theirs := state.get("schedule", self.schedule)) != self.schedule:
             raise ApplyError(
@@ -123,6 +124,12 @@ class Adaptive(Applied[AdaptiveDropout]):
         mine = {name: layer.num_channels for name, layer in self.layers.items()}
         if units != mine:
             raise ApplyError(f"the state is of the sites {units}, what is applied here of {mine}")
+        for name, layer in self.layers.items():
+            part = state["layers"][name]
+            if (rate := part.get("rate", layer.rate)) != layer.rate:
+                raise ApplyError(f'the state has a mean rate of {rate} at "{name}", here it is {layer.rate}')
+            if not all(math.isfinite(unit) for unit in part["average"]):
+                raise ApplyError(f'the state\'s average at "{name}" is not finite')
         super().load_state_dict(state)
         for name, layer in self.layers.items():
             part = state["layers"][name]
@@ -179,6 +186,9 @@ def adaptive_dropout(
     check_model(model)
     if schedule not in SCHEDULES:
         raise UsageError(f"schedule is {schedule!r}; expected one of {', '.join(SCHEDULES)}")
+    for given, kind in ((settings, AdaptiveSettings), (refreshing, Refreshing)):
+        if not isinstance(given, kind):
+            raise UsageError(f"got {given!r}; expected {kind.__module__}.{kind.__name__}(...)")
     settings = replace(settings, saved=False)
     layers = {}
     for name in meant(model, names, _refusal):
@@ -186,8 +196,7 @@ def adaptive_dropout(
         units = units_of(module)
         assert units is not None, "names of other modules are refused"
         layers[name] = AdaptiveDropout(units.count, rate, settings, axis=units.axis, site=name, seed=seed)
-        if isinstance(module, nn.RNNBase) and not module.batch_first:
-            layers[name].batch_axis = 1
+        layers[name].batch_axis = _batch_axis(model, name)
     with ExitStack() as undo:
         closings = []
         for name, layer in layers.items():
@@ -207,3 +216,19 @@ def _refusal(module: nn.Module) -> str | None:
         f"{type(module).__name__} has no known number of units; name a Linear, convolution, normalisation, "
         "recurrent or Embedding module"
     )
+
+
+def _batch_axis(model: nn.Module, name: str) -> int:
+    """Return the axis of the batch: 1 inside what torch has with the steps first, and 0 elsewhere."""
+    parts = name.split(".")
+    around = [named_module(model, ".".join(parts[:end])) for end in range(len(parts) + 1)]
+    return int(any(_has_steps_first(module) for module in around))
+
+
+def _has_steps_first(module: nn.Module) -> bool:
+    match module:
+        case nn.TransformerEncoderLayer() | nn.TransformerDecoderLayer():
+            return not module.self_attn.batch_first
+        case nn.RNNBase() | nn.MultiheadAttention():
+            return not module.batch_first
+    return False

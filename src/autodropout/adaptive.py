@@ -51,6 +51,9 @@ class AdaptiveSettings:
             )
         if not 0.0 <= self.momentum < 1.0:
             raise UsageError(f"momentum is {self.momentum!r}; expected at least 0 and below 1")
+        for name in ("whole", "saved"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise UsageError(f"{name} is {value!r}; expected True or False")
         if self.favours not in ("important", "unimportant"):
             raise UsageError(f'favours is {self.favours!r}; expected "important" or "unimportant"')
 
@@ -87,7 +90,7 @@ class AdaptiveDropout(Steered):
     """
 
     batch_axis = 0
-    """Axis of the batch; 1 behind a recurrent layer that has the steps first."""
+    """Axis of the batch; 1 in recurrent layers and Transformers that have the steps first."""
 
     rates: Tensor
     average: Tensor

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,25 +18,10 @@ from autodropout.policy import Policy
 from autodropout.site import Closing
 from autodropout.tracing import forget_compiled
 from autodropout.valid_tokens import checked_tokens
-from autodropout.watching import check_in_place, disinherit, frozen_sites
+from autodropout.watching import LOOK_EVERY, Layer, check_in_place, disinherit, displaced_sites, frozen_sites
 
 Existing = Literal["keep", "off"]
 """What becomes of the dropout that a model already has."""
-
-
-class Layer(Protocol):
-    """What the handle needs of a layer: ``PatternDropout`` and its like."""
-
-    fired: bool
-    training: bool
-
-    def set_strength(self, strength: float) -> None:
-        """Multiply its effect by 0 to 1, 0 being an exact identity."""
-        ...
-
-    def set_step(self, step: int) -> None:
-        """Say which step the next draws are for."""
-        ...
 
 
 LayerT = TypeVar("LayerT", bound=Layer)
@@ -80,6 +65,7 @@ class Applied(Generic[LayerT]):
         self._removed = False
         self._warned_of: frozenset[str] | None = None
         self._ran = False
+        self._forwards = 0
         self._watch: RemovableHandle = model.register_forward_pre_hook(_look_over_sites)
         remember(model, self)
         self._set_strengths()
@@ -171,10 +157,10 @@ class Applied(Generic[LayerT]):
         """Return the applied sites that do nothing.
 
         These have not run in training mode since ``apply``, or are in evaluation mode while the model
-        is in training mode, as frozen batch normalisation is.
+        is in training mode, as frozen batch normalisation is, or their module was exchanged for another.
         """
-        frozen = set(self._frozen())
-        return tuple(name for name, layer in self.layers.items() if name in frozen or not layer.fired)
+        silent = {*self._frozen(), *displaced_sites(self._model, self.layers, self._attachments)}
+        return tuple(name for name, layer in self.layers.items() if name in silent or not layer.fired)
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
@@ -202,6 +188,8 @@ class Applied(Generic[LayerT]):
         mine = self.state_dict()
         if missing := sorted(set(mine) - set(state)):
             raise ApplyError(f"the state lacks {missing}; give what state_dict() returned")
+        if foreign := sorted(set(state) - set(mine)):
+            raise ApplyError(f"the state has {foreign}, as another kind of dropout does; give it to that")
         for name in ("policy", "seed"):
             if state[name] != mine[name]:
                 raise ApplyError(
@@ -293,7 +281,8 @@ def _look_over_sites(model: nn.Module, _: object) -> None:
     """Forward pre-hook of the whole model: top-level, so that a model that bears it can be pickled."""
     if model.training and not torch.compiler.is_compiling():
         for applied in handles(model):
-            if not applied._ran:
+            if applied._forwards % LOOK_EVERY == 0:
                 check_in_place(model, applied.layers, applied._attachments)
+            applied._forwards += 1
             applied._ran = True
             applied.warn_of_frozen()

@@ -23,6 +23,7 @@ from autodropout.matching import Match as Match
 from autodropout.matching import Matches as Matches
 from autodropout.matching import match as match
 from autodropout.matching import sites as sites
+from autodropout.noise import check_seed
 from autodropout.opening import open_places
 from autodropout.pattern import ConvPattern, Pattern, TokenPattern
 from autodropout.policy import ROLES, Policy
@@ -253,10 +254,7 @@ def check_options(existing: object, seed: object) -> None:
     """
     if existing not in ("keep", "off"):
         raise UsageError(f'existing is {existing!r}; expected "keep" or "off"')
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise UsageError(
-            f"seed is {seed!r}; expected a whole number (of NumPy's or torch's: int(seed)), or None"
-        )
+    check_seed(seed)
 
 
 def _unfit(module: nn.Module) -> str | None:

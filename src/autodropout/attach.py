@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from autodropout.errors import ApplyError, ShapeError, SiteError
+from autodropout.suggesting import suggested
 
 CHILD = "_autodropout"
 """Reserved name of the child module that a site receives."""
@@ -114,7 +115,9 @@ def named_module(model: nn.Module, name: str) -> nn.Module:
     """
     module = found_module(model, name)
     if module is None:
-        raise SiteError(f'the model has no module "{name}"')
+        names = [known for known, _ in model.named_modules() if known]
+        remedy = "this has no globs: name each module" if "*" in name else "print(model) shows its modules"
+        raise SiteError(f'the model has no module "{name}"; {suggested(str(name), names, remedy)}')
     return module
 
 
@@ -142,12 +145,13 @@ def container_text(model: nn.Module, site: str) -> str:
     """Say that a site is a container, and which module inside to name instead."""
     container = named_module(model, site)
     last = _last_layer(container)
+    inside = f"{site}.{last}" if site else last
     if last is None:
         instead = "it is empty"
     elif isinstance(container, nn.Sequential):
-        instead = f'name the module inside whose output it is, "{site}.{last}"'
+        instead = f'name the module inside whose output it is, "{inside}"'
     else:
-        instead = f'name a module inside, such as "{site}.{last}"'
+        instead = f'name a module inside, such as "{inside}"'
     return f'site "{site}" is a {type(container).__name__}, which would run a pattern as a layer; {instead}'
 
 

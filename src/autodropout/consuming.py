@@ -16,9 +16,17 @@ CONSUMER = f"{CHILD}_consumer"
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Gives a consumer its own forward back."""
+    """Gives a consumer its own forward back.
+
+    Attributes:
+        module: The consumer.
+        child: The layer that calls it.
+        place: Dotted name that the consumer had in the model.
+    """
 
     module: nn.Module
+    child: nn.Module
+    place: str
 
     def close(self) -> None:
         """Do so. May be called twice."""
@@ -50,7 +58,7 @@ def put(module: nn.Module, name: str, layer: AugmentedDropout) -> Taken:
     # Not a hook: those see the output only when it is there, or the input before the weights meet it. Of a
     # partial, unlike a closure, there are deep copies and pickles.
     module.__dict__["forward"] = functools.partial(_forward, module)
-    return Taken(module)
+    return Taken(module, layer, name)
 
 
 def _forward(module: nn.Module, input: Tensor) -> Tensor:  # noqa: A002 - torch's name, which callers may use

@@ -1,6 +1,6 @@
 """Modules that the user means by names and globs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import nn
 
@@ -24,7 +24,7 @@ def meant(model: nn.Module, names: str | Sequence[str], refusal: Refusal) -> tup
         SiteError: There is no such module, or it is refused, or a glob matches none that will do.
         UsageError: There are no names.
     """
-    keys = [names] if isinstance(names, str) else list(names)
+    keys = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else []
     if not keys or not all(isinstance(key, str) for key in keys):
         raise UsageError(f"names is {names!r}; expected at least one name of a module")
     return tuple(dict.fromkeys(name for key in keys for name in _meant(model, key, refusal)))

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from autodropout.errors import UsageError
 from autodropout.tracing import runs_eagerly
 
 _WORD = 0xFFFFFFFF
@@ -140,6 +141,18 @@ def _is_less(lanes: Tensor, bound: Tensor) -> Tensor:
         return lanes < bound
     # The processor compares four times as fast where the result is no bool.
     return torch.lt(lanes, bound, out=torch.empty_like(lanes, dtype=torch.uint8)).view(torch.bool)
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what is no seed.
+
+    Raises:
+        UsageError: It is neither None nor a whole number.
+    """
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise UsageError(
+            f"seed is {seed!r}; expected a whole number (of NumPy's or torch's: int(seed)), or None"
+        )
 
 
 def stream_key(seed: int, site: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from scipy.special import gammaincinv, ndtr, ndtri, stdtr, stdtrit
 
 from autodropout.errors import UsageError
 
-_ROUNDING = 1e-12  # a spread below this share of the values is what float64 leaves of equal differences
+_ROUNDING = 1e-6  # a spread below this share of the values is what float32 leaves of equal differences
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(128)  # on (-1, 1)
 
 

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from autodropout.errors import UsageError
-from autodropout.noise import CounterNoise, GeneratorNoise, Noise, stream_key
+from autodropout.noise import CounterNoise, GeneratorNoise, Noise, check_seed, stream_key
 from autodropout.tracing import at_trace_time
 
 
@@ -20,6 +20,9 @@ class Steered(nn.Module):
         seed: None draws from the device's default generator. A number makes every mask a pure function
             of (seed, data-parallel rank, site, step).
 
+    Raises:
+        UsageError: The seed is no whole number.
+
     Attributes:
         fired: Whether it has run in training mode, or been compiled to, since it was made.
     """
@@ -29,6 +32,7 @@ class Steered(nn.Module):
 
     def __init__(self, site: str | None, seed: int | None) -> None:
         super().__init__()
+        check_seed(seed)
         self.site = site
         self.seed = seed
         self.fired = False

@@ -1,17 +1,36 @@
 """Applied sites that do nothing, and why: what there is to look for while a model trains."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Protocol
 
 from torch import nn
 
 from autodropout.attach import CHILD, Attachment, found_module
+from autodropout.consuming import Taken
 from autodropout.errors import ApplyError
 from autodropout.site import Closing
 
+LOOK_EVERY = 64
+"""Forward passes of training from one look for exchanged modules to the next; the first one looks, too."""
+
+
+class Layer(Protocol):
+    """What the handle needs of a layer: ``PatternDropout`` and its like."""
+
+    fired: bool
+    training: bool
+
+    def set_strength(self, strength: float) -> None:
+        """Multiply its effect by 0 to 1, 0 being an exact identity."""
+        ...
+
+    def set_step(self, step: int) -> None:
+        """Say which step the next draws are for."""
+        ...
+
 
 def frozen_sites(
-    model: nn.Module, layers: Mapping[str, Any], attachments: Sequence[Closing]
+    model: nn.Module, layers: Mapping[str, Layer], attachments: Sequence[Closing]
 ) -> tuple[str, ...]:
     """Return the sites that are in evaluation mode while the model is in training mode.
 
@@ -27,7 +46,7 @@ def frozen_sites(
     return tuple(name for name, layer in layers.items() if not layer.training or id(layer) in inside)
 
 
-def check_in_place(model: nn.Module, layers: Mapping[str, Any], attachments: Sequence[Closing]) -> None:
+def check_in_place(model: nn.Module, layers: Mapping[str, Layer], attachments: Sequence[Closing]) -> None:
     """Refuse to train where another module stands at a site than the one that got the layer.
 
     Raises:
@@ -41,14 +60,27 @@ def check_in_place(model: nn.Module, layers: Mapping[str, Any], attachments: Seq
             "convert_sync_batchnorm does, and the new one drops nothing; remove() the policy, convert the "
             "model, then apply the policy"
         )
-    placed = [one for one in attachments if isinstance(one, Attachment) and one.place is not None]
-    hidden = _within(one.child for one in placed if _is_displaced(model, one))
-    if moved := [name for name, layer in layers.items() if id(layer) in hidden]:
+    if displaced := displaced_sites(model, layers, attachments):
         raise ApplyError(
-            f"{_sites_text(moved)}: another module was put there after apply, as peft.get_peft_model does, "
-            "and what is dropped is not its output; remove() the policy, change the model, then apply the "
-            "policy"
+            f"{_sites_text(displaced)}: another module was put there after apply, as peft.get_peft_model "
+            "does, and what is dropped is not its output; remove() the policy, change the model, then apply "
+            "the policy"
         )
+
+
+def displaced_sites(
+    model: nn.Module, layers: Mapping[str, Layer], attachments: Sequence[Closing]
+) -> tuple[str, ...]:
+    """Return the sites whose name means another module now, which knows nothing of the layer.
+
+    Args:
+        model: The model.
+        layers: Site to layer.
+        attachments: How the layers were put there.
+    """
+    placed = (one for one in attachments if isinstance(one, Attachment | Taken) and one.place is not None)
+    hidden = _within(one.child for one in placed if _is_displaced(model, one))
+    return tuple(name for name, layer in layers.items() if id(layer) in hidden)
 
 
 def disinherit(model: nn.Module, attachments: Sequence[Closing]) -> None:
@@ -61,7 +93,7 @@ def _sites_text(names: Sequence[str]) -> str:
     return f'site "{names[0]}"' + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
-def _is_displaced(model: nn.Module, one: Attachment) -> bool:
+def _is_displaced(model: nn.Module, one: Attachment | Taken) -> bool:
     """Say whether a name means another module now, and none that only wraps the old one."""
     there = found_module(model, one.place or "")
     while there is not one.module:

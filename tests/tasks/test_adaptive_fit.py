@@ -11,6 +11,7 @@ from autodropout.applying import apply
 from autodropout.pattern import TokenPattern
 from autodropout.policy import Policy
 from autodropout.tasks.fit import FitSettings, fit
+from autodropout.tasks.loop import Loop
 from autodropout.tasks.saving import Saving
 
 
@@ -23,7 +24,7 @@ def batches():
 def trained(saving=None, killed_after=None):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
-    adaptive = adaptive_dropout(net, "0", 0.3, refreshing=Refreshing(every=5))
+    adaptive = adaptive_dropout(net, "0", 0.3)
 
     def measure(model):
         measured.append(model)
@@ -48,6 +49,19 @@ def test_a_killed_training_goes_on_with_its_rates(tmp_path):
     again, resumed = trained(saving)
     assert torch.equal(again, weights)
     assert resumed == state
+
+
+@pytest.mark.parametrize(
+    ("steps", "asked", "every"), [(300, 100, 10), (500, 100, 16), (3000, 100, 100), (600, 5, 5), (12, 100, 1)]
+)
+def test_short_trainings_refresh_more_often(steps, asked, every):
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    adaptive = adaptive_dropout(net, "0", 0.3, refreshing=Refreshing(every=asked, method="gradient"))
+    optimiser = torch.optim.SGD(net.parameters(), 0.1)
+    loop = Loop(net, optimiser, lambda _: 1.0, FitSettings(steps=steps))
+    assert loop.adaptive == [adaptive]
+    assert adaptive.refreshing == Refreshing(every=every, method="gradient")
+    assert steps < 3000 or every == asked, "a long training has what was asked for"
 
 
 def test_the_schedules_of_all_that_is_applied_follow_a_training():

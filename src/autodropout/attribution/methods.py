@@ -50,7 +50,7 @@ def relevance(
 
     Raises:
         SiteError: A name is no module, or did not run, or its units are not known.
-        ShapeError: Targets and outputs do not fit.
+        ShapeError: Targets and outputs do not fit, or there are none.
         UsageError: The method is unknown, or the network holds a function that it has no rule for.
         MissingError: captum is not installed, and the method needs it.
 
@@ -102,13 +102,15 @@ def attribute(
         UsageError: The method is unknown, or the network holds a function that it has no rule for.
         MissingError: captum is not installed, and the method needs it.
     """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model is a {type(model).__name__}; expected a torch.nn.Module")
     if method not in METHODS:
         raise UsageError(f"method is {method!r}; expected one of {', '.join(map(repr, METHODS))}")
     if not epsilon >= 0.0:
         raise UsageError(f"epsilon is {epsilon!r}; expected a number of at least 0")
     if isinstance(sites, str) or not sites:
         raise UsageError(f"sites is {sites!r}; expected a sequence of at least one name")
-    with in_evaluation(model), torch.enable_grad():
+    with torch.inference_mode(False), in_evaluation(model), torch.enable_grad():
         match method:
             case "lrp":
                 return _backward(model, inputs, targets, sites, Propagation(epsilon))
@@ -169,12 +171,17 @@ def units_of(module: nn.Module) -> Units | None:
         case nn.GroupNorm():
             return Units(module.num_channels, 1)
         case nn.LayerNorm() | nn.RMSNorm():
-            return Units(int(module.normalized_shape[-1]), -1)
+            return Units(int(module.normalized_shape[-1]), 1 if _is_of_maps(module) else -1)
         case nn.Embedding():
             return Units(module.embedding_dim, -1)
         case nn.RNNBase():
             return Units((module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1), -1)
     return None
+
+
+def _is_of_maps(norm: nn.Module) -> bool:
+    """Say whether a layer normalisation is of channels that stand first, as LayerNorm2d and its like are."""
+    return "2d" in type(norm).__name__
 
 
 def _backward(
@@ -222,7 +229,10 @@ def _outputs(
 
 def _logits(model: nn.Module, inputs: object, propagation: Propagation | None) -> Tensor:
     def prepared(value: Any) -> Any:
-        if not isinstance(value, Tensor) or not value.is_floating_point():
+        if not isinstance(value, Tensor):
+            return value
+        value = value.clone() if value.is_inference() else value
+        if not value.is_floating_point():
             return value
         return value.detach().requires_grad_() if propagation is None else propagation.carry(value)
 

@@ -27,19 +27,22 @@ def chosen(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the target's logit of each example, or of each token where tokens have targets.
 
     Raises:
-        ShapeError: Targets and logits do not fit.
+        ShapeError: Targets and logits do not fit, or there are none.
     """
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != logits.shape[:-1]:
         shape = f"{targets.dtype} {tuple(targets.shape)}" if isinstance(targets, Tensor) else repr(targets)
         raise ShapeError(
             f"targets is {shape}; expected int64 {tuple(logits.shape[:-1])}, a class for each output"
         )
-    if targets.numel() and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[-1]:
+    if not targets.numel():
+        raise ShapeError("the batch is empty; relevance needs at least one example")
+    if not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[-1]:
         raise ShapeError(
             f"targets lie from {int(targets.min())} to {int(targets.max())}; expected 0 to "
             f"{logits.shape[-1] - 1}"
         )
-    return logits.gather(-1, targets.to(logits.device)[..., None]).squeeze(-1)
+    classes = targets.clone() if targets.is_inference() else targets
+    return logits.gather(-1, classes.to(logits.device)[..., None]).squeeze(-1)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class AugmentedDropout(Steered):
             (seed, data-parallel rank, site, step).
 
     Raises:
-        UsageError: A ratio is out of range.
+        UsageError: A ratio is out of range, or a value is not of its type.
 
     Example:
         >>> layer, linear = AugmentedDropout(0.2, 0.0002), nn.Linear(8, 3)
@@ -50,6 +50,8 @@ class AugmentedDropout(Steered):
         super().__init__(site, seed)
         self.rate = _checked_ratio("rate", rate)
         self.backward_rate = _checked_ratio("backward_rate", backward_rate)
+        if not isinstance(multiply, bool):
+            raise UsageError(f"multiply is {multiply!r}; expected True or False")
         self.multiply = multiply
 
     @property
@@ -101,9 +103,13 @@ class AugmentedDropout(Steered):
 
 def unsupported_text(module: nn.Module) -> str:
     """Say why a module cannot be the consumer."""
+    kind, wraps = type(module), "base_layer" in module._modules  # as PEFT's adapters do
+    if wraps or isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        instead = 'its "base_layer"' if wraps else "a layer that runs torch's"
+        return f"{kind.__module__}.{kind.__qualname__} has a forward of its own; name {instead}"
     return (
-        f"{type(module).__name__} is no Linear, Conv1d, Conv2d or Conv3d that runs torch's own forward; name "
-        "the layer that multiplies the dropped features by its weights"
+        f"{kind.__name__} is no Linear, Conv1d, Conv2d or Conv3d; name the layer that multiplies the dropped "
+        "features by its weights"
     )
 
 

@@ -42,7 +42,7 @@ class Compare(Command):
 
     Attributes:
         task: Name of the task; autodropout tasks lists them.
-        policy: The policy's JSON file.
+        policy: The policy's JSON file, or its name in the zoo.
         found_on: Task that the policy was found on, where it is another.
         data: Folder of data sets, for a task that reads files; tasks says which.
         baselines: What to compare it with: none, or the task's own, such as dropout.

@@ -46,10 +46,11 @@ def fit(
 ) -> Fitted:
     """Train a model in place and return its curve.
 
-    Before each step the learning rates are set to schedule(progress) times what they were at the start,
-    and ``progress`` of all that is applied to the model, policies and other dropout, and of its ``Ramped``
+    Before each step the learning rates are set to schedule(progress) times what they were at the start, and
+    ``progress`` of all that is applied to the model, policies and other dropout, and of its ``Ramped``
     baselines is set too; adaptive dropout observes the step's batch and refreshes its rates when they are
-    due. Training ends early when the loss is no longer finite, or when ``settings.stop`` says so.
+    due, in short trainings more often, so that they are refreshed 30 times. Training ends early when the loss
+    is no longer finite, or when ``settings.stop`` says so.
 
     With ``settings.saving`` a run that was killed goes on where its last checkpoint was and ends with the
     weights that it would have had, to the last bit where the device's arithmetic repeats itself. The batches

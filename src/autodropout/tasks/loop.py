@@ -3,12 +3,13 @@
 import logging
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from autodropout.adapting import Adaptive
+from autodropout.adapting import Adaptive, Refreshing
 from autodropout.baselines import Ramped
 from autodropout.durations import in_words
 from autodropout.errors import DeviceError, DivergedError
@@ -19,6 +20,9 @@ from autodropout.tasks.saving import Saved
 
 _PAUSE, _SHARE = 10.0, 0.1
 """Seconds between two lines about the course of a training: so many, or so much of the time spent."""
+
+LEAST_REFRESHES = 30
+"""Of adaptive dropout's rates in a training: a short one has them more often than was asked for."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +45,8 @@ class Loop:
         self.rates = [group["lr"] for group in optimiser.param_groups]
         self.applied = handles(model)
         self.adaptive = [handle for handle in self.applied if isinstance(handle, Adaptive)]
+        for handle in self.adaptive:
+            handle.refreshing = often_enough(handle.refreshing, settings.steps)
         self.ramped = [module for module in model.modules() if isinstance(module, Ramped)]
         self.device = torch.device(settings.device)
         self.curve: list[float] = []
@@ -182,3 +188,8 @@ class Loop:
             ),
             self.settings.carried,
         )
+
+
+def often_enough(refreshing: Refreshing, steps: int) -> Refreshing:
+    """Return a period at which a training of so many steps has ``LEAST_REFRESHES``, or the one given."""
+    return replace(refreshing, every=max(1, min(refreshing.every, steps // LEAST_REFRESHES)))
