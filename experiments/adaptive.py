@@ -44,11 +44,13 @@ from comparing import RESULTS, Pair, conduct, refuse
 
 SEEDS = 5
 ARMS = ("none", "l1", "l2", "standard", "adaptive", "adaptive-unimportant")
+PRINTED = "as printed"
 SENSITIVITY: Mapping[str, tuple[float, ...]] = {
     "epochs": (0.25, 0.5, 1.0, 1.5),  # of the printed number
     "learning_rate": (0.01, 0.03, 0.1, 0.3),
     "weight_decay": (0.0, 1e-5, 1e-4, 1e-3),
 }
+"""Settings to their values, the printed one among them."""
 
 _CIFAR10 = ImageRun(data="cifar10", steps=200 * 391, falls=(100 / 200, 150 / 200))
 _IMAGES: Mapping[str, ImageRun] = {
@@ -71,22 +73,25 @@ def runs(
     plain = plain.sibling() if small else plain
     match experiment:
         case "sensitivity":
-            found = {}
-            for name, values in SENSITIVITY.items():
-                for value in values:
-                    field, number = (
-                        (name, value) if name != "epochs" else ("steps", round(plain.steps * value))
-                    )
-                    changed = replace(plain, **{field: number})
-                    for arm in ARMS[:-1]:
-                        found[f"{arm} {name}={value:g}"] = replace(changed, arm=arm)
-            return found
+            return sensitivity_runs(plain)
         case "sources":
             found = {"standard": replace(plain, arm="standard")}
             adaptive = replace(plain, arm="adaptive")
             ways = {method: replace(plain.refreshing, method=method) for method in METHODS}
             return found | {f"adaptive {m}": replace(adaptive, refreshing=way) for m, way in ways.items()}
     return {arm: replace(plain, arm=arm) for arm in ARMS}
+
+
+def sensitivity_runs(plain: ImageRun) -> dict[str, ImageRun]:
+    """Return five arms as printed and at each other value of one setting, which are named by it."""
+    varied = {PRINTED: plain}
+    for name, values in SENSITIVITY.items():
+        for value in values:
+            field, number = (name, value) if name != "epochs" else ("steps", round(plain.steps * value))
+            changed = replace(plain, **{field: number})
+            if changed != plain:
+                varied[f"{name}={value:g}"] = changed
+    return {f"{arm} {at}": replace(run, arm=arm) for at, run in varied.items() for arm in ARMS[:-1]}
 
 
 def sequence_runs(kind: str, strengths: Strengths, *, small: bool) -> dict[str, SequenceRun]:

@@ -1,12 +1,11 @@
 """One arm of the comparisons on images in adaptive.py: a ResNet, its data, its recipe and its regulariser."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from adaptive_arms import USUAL, Strengths, regularise
 from adaptive_data import Loaded, Name, load
@@ -15,6 +14,7 @@ from autodropout.families import find_sites
 from autodropout.models.photograph_nets import resnet
 from autodropout.result import Result
 from autodropout.tasks.fit import FitSettings, fit
+from image_runs import accuracy, step_decay
 
 _REFRESHING = Refreshing(every=100, method="lrp")
 
@@ -58,7 +58,7 @@ class ImageRun:
     def sibling(self) -> Self:
         """Return the run that 2 cores finish: a quarter of the width, few images, few steps.
 
-        Rates are refreshed every 10 steps, which adds up to a fifth to the time of adaptive dropout: every
+        Rates are refreshed every 10 steps, which adds about a tenth to the time of adaptive dropout: every
         100 would leave 6 refreshes, of which the first finds nothing.
         """
         often = replace(self.refreshing, every=10)
@@ -89,7 +89,7 @@ class ImageRun:
 
     def falling(self, progress: float) -> float:
         """Return the factor on the learning rate."""
-        return float(0.1 ** sum(progress >= fall for fall in self.falls))
+        return step_decay(self.falls, progress)
 
 
 def network(run: ImageRun, num_classes: int) -> nn.Module:
@@ -106,13 +106,3 @@ def network(run: ImageRun, num_classes: int) -> nn.Module:
 def between_convolutions(net: nn.Module) -> tuple[str, ...]:
     """Return the norms that stand between two convolutions of a residual block: one, or two in ResNet-50."""
     return tuple(site.name for site in find_sites(net) if site.consumer is not None)
-
-
-@torch.no_grad()
-def accuracy(net: nn.Module, chunks: Iterable[tuple[Tensor, Tensor]], device: str) -> float:
-    """Return the share of images that a network names rightly."""
-    right, count = 0, 0
-    for images, labels in chunks:
-        right += int((net(images.to(device)).argmax(1).cpu() == labels).sum())
-        count += len(labels)
-    return right / count

@@ -8,6 +8,7 @@ p-values of those that answer one question are adjusted for their number (Holm).
 import json
 import shutil
 import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from autodropout.atomic import write_text
 from autodropout.comparison import Comparison
+from autodropout.engine.ledger_reader import LedgerReader
 from autodropout.engine.provenance import command, machine, versions
 from autodropout.errors import AutoDropoutError
 from autodropout.policy import Policy
@@ -27,7 +29,8 @@ Pair = tuple[str, str]
 Family = Sequence[Pair]
 """Pairs that answer one question, such as forward beside standard dropout at six ratios."""
 
-RESULTS = Path(__file__).parents[1] / "results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
 FILES = ("comparison.json", "comparison.md")
 STOPPED = 130
 """Exit code of what was stopped on request, as of what Ctrl-C stopped."""
@@ -138,13 +141,17 @@ def keep(
     Args:
         found: The comparison.
         families: The pairs.
-        out: Folder of the two files.
+        out: Directory of the comparison, which gets the two files.
         printed: The paper's figure by arm; None where it prints none.
     """
     rows = answers(found, families)
+    with LedgerReader.open(out) as reader:
+        setting = reader.study().task
     plain = {
         "schema": SCHEMA,
         "command": command(),
+        "commit": commit(),
+        "setting": setting,
         "versions": versions(),
         "machine": machine(),
         "comparison": json.loads(found.to_json()),
@@ -157,6 +164,12 @@ def keep(
     write_text(out / "comparison.json", json.dumps(plain, indent=2, allow_nan=False) + "\n")
     write_text(out / "comparison.md", f"{found.to_markdown()}\n{text}")
     return text
+
+
+def commit() -> str:
+    """Return the commit that the repository is at."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def conduct(

@@ -27,6 +27,7 @@ from autodropout.tasks.fit import FitSettings, Objective, fit
 from autodropout.tasks.methods.distillation import Probabilities, distilling
 from autodropout.tasks.methods.expectation_linear import ExpectationLinear
 from demystifying_images import Looks, Name, Prepared, chunks, prepared
+from image_runs import accuracy, step_decay
 
 Kind = Literal["plain", "standard", "forward", "backward", "augmented", "monte-carlo", "distillation", "el"]
 MONTE_CARLO = 100
@@ -129,7 +130,7 @@ class Cell:
         judged = self.judged(net, data, seed, device)
         if judged is None:
             return Result(reward=math.nan, metrics=seen.metrics(), seconds=fitted.seconds)
-        test = {"accuracy": accuracy(judged, data.test, device)}
+        test = {"accuracy": accuracy(judged, chunks(data.test), device)}
         return Result(reward=-fitted.loss, metrics=seen.metrics(), test=test, seconds=fitted.seconds)
 
     def put(self, net: nn.Module) -> None:
@@ -152,7 +153,7 @@ class Cell:
 
     def falling(self, progress: float) -> float:
         """Return the factor on the learning rate."""
-        return float(0.1 ** sum(progress >= fall for fall in self.setting.falls))
+        return step_decay(self.setting.falls, progress)
 
     def judged(
         self, net: nn.Module, data: Prepared, seed: int, device: str
@@ -229,13 +230,6 @@ def optimiser(net: nn.Module, setting: Setting) -> torch.optim.SGD:
     return torch.optim.SGD(
         groups, setting.learning_rate, 0.9, weight_decay=setting.weight_decay, nesterov=setting.nesterov
     )
-
-
-@torch.no_grad()
-def accuracy(says: Callable[[Tensor], Tensor], examples: Examples, device: str = "cpu") -> float:
-    """Return the share of images that are named rightly."""
-    right = [(says(x.to(device)).argmax(1).cpu() == y).sum() for x, y in chunks(examples)]
-    return int(torch.stack(right).sum()) / len(examples)
 
 
 def lenet(num_classes: int) -> nn.Module:

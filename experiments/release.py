@@ -13,7 +13,6 @@ same studies and commit give the same bytes.
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -36,6 +35,7 @@ from autodropout.engine.study import Study
 from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.tasks.base import Task
 from autodropout.tasks.registry import task_named
+from comparing import commit
 from landscape import REPEATS
 from landscape_parts import by_hand_of, searches_of
 
@@ -227,11 +227,6 @@ def _write_json(path: Path, plain: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf8")
 
 
-def _commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("directory", type=Path, nargs="?", help="of the studies")
@@ -240,7 +235,7 @@ if __name__ == "__main__":
     given = parser.parse_args()
     try:
         directory = given.directory or RESULTS / given.name / "studies"
-        gathered = run(directory, given.name, commit=_commit(), partial=given.partial)
+        gathered = run(directory, given.name, commit=commit(), partial=given.partial)
     except AutoDropoutError as error:
         sys.exit(f"error: {error}")
     release = gathered.release

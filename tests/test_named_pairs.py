@@ -1,6 +1,7 @@
 """Pairs of arms that are named beforehand: their differences, their p-values, and what is kept of them."""
 
 import json
+import re
 
 import pytest
 
@@ -38,7 +39,10 @@ def test_each_pair_has_its_own_paired_test(tmp_path):
 def test_it_is_kept_with_what_made_it_and_printed(tmp_path, capsys):
     comparing.conduct(lambda: found(tmp_path), lambda names: [PAIRS] if "a" in names else [], tmp_path)
     kept = json.loads((tmp_path / "comparison.json").read_text())
-    assert set(kept) == {"schema", "command", "versions", "machine", "comparison", "pairs"}
+    about = {"schema", "command", "commit", "setting", "versions", "machine"}
+    assert set(kept) == about | {"comparison", "pairs"}
+    assert kept["setting"] == "x"
+    assert re.fullmatch("[0-9a-f]{40}", kept["commit"])
     assert [(row["arm"], row["paired"]["n"]) for row in kept["pairs"]] == [("b", 4), ("c", 4)]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| b | a | 4 | +0.0")]
     assert len(lines) == 1
