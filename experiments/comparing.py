@@ -149,11 +149,8 @@ def keep(
         setting = reader.study().task
     plain = {
         "schema": SCHEMA,
-        "command": command(),
-        "commit": commit(),
+        **provenance(),
         "setting": setting,
-        "versions": versions(),
-        "machine": machine(),
         "comparison": json.loads(found.to_json()),
         "pairs": [asdict(row) for row in rows],
     }
@@ -164,6 +161,11 @@ def keep(
     write_text(out / "comparison.json", json.dumps(plain, indent=2, allow_nan=False) + "\n")
     write_text(out / "comparison.md", f"{found.to_markdown()}\n{text}")
     return text
+
+
+def provenance() -> dict[str, object]:
+    """Return what made a file of figures: command, commit, versions and machine."""
+    return {"command": command(), "commit": commit(), "versions": versions(), "machine": machine()}
 
 
 def commit() -> str:

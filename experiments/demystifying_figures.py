@@ -17,6 +17,7 @@ from pathlib import Path
 
 from autodropout.comparison.opening import recorded
 from autodropout.errors import AutoDropoutError, UsageError
+from comparing import provenance
 
 PANELS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     **{
@@ -30,6 +31,7 @@ PANELS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
 }
 """For each figure its pairs of panels: what stands above them, and the arms in them."""
 
+SCHEMA = 1
 LOSSES = ("train", "test")
 
 Curve = dict[str, list[float]]
@@ -104,6 +106,7 @@ if __name__ == "__main__":
         sys.exit(f"error: {error}")
     given.out.mkdir(parents=True, exist_ok=True)
     stem = given.out / f"figure-{given.figure}"
-    stem.with_suffix(".json").write_text(json.dumps(measured, indent=1, allow_nan=False) + "\n")
+    plain = {"schema": SCHEMA, **provenance(), "curves": measured}
+    stem.with_suffix(".json").write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n")
     draw(measured, given.figure, stem.with_suffix(".png"))
     print(f"Saved: {stem}.json, {stem}.png")

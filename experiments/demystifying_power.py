@@ -21,11 +21,11 @@ from autodropout.atomic import write_text
 from autodropout.comparison import read_comparison
 from autodropout.errors import AutoDropoutError, UsageError
 from autodropout.significance import power, seeds_needed
-from comparing import Pair
+from comparing import Pair, provenance
 from demystifying_pairs import BOTH, families
 from demystifying_printed import PRINTED
 
-RUNS = 4
+RUNS, SCHEMA = 4, 1
 TABLES = tuple(name for name in PRINTED if name != BOTH and not name.startswith("6"))
 """Those that print all that they compare."""
 
@@ -135,7 +135,8 @@ def started(given: argparse.Namespace) -> None:
     print(listed(rows))
     if given.out is not None:
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(given.out, json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        plain = {"schema": SCHEMA, **provenance(), "needs": [asdict(row) for row in rows]}
+        write_text(given.out, json.dumps(plain, indent=1) + "\n")
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -307,7 +307,11 @@ def test_the_power_of_four_runs():
 def test_the_committed_power_is_what_the_command_finds(tmp_path, capsys):
     power.started(power.arguments().parse_args(["--out", str(tmp_path / "power.json")]))
     committed = FOLDER.parent / "results" / "demystifying" / "power.json"
-    found, kept = (json.loads(path.read_text("utf8")) for path in (tmp_path / "power.json", committed))
+    files = [json.loads(path.read_text("utf8")) for path in (tmp_path / "power.json", committed)]
+    assert {tuple(file) for file in files} == {
+        ("schema", "command", "commit", "versions", "machine", "needs")
+    }
+    found, kept = (file["needs"] for file in files)
     assert [row | {"power": 0.0} for row in found] == [row | {"power": 0.0} for row in kept]
     assert [row["power"] for row in found] == pytest.approx([row["power"] for row in kept])
     assert len(capsys.readouterr().out.splitlines()) == 1 + len(kept)
