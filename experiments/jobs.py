@@ -127,6 +127,7 @@ JOBS: Mapping[str, Job] = {
         f"demystifying-{table}": Job(command=f"demystifying.py {table}{_size(table)}", data=data)
         for table, data in _TABLES.items()
     },
+    "demystifying-3-at-0.3": Job(command="demystifying.py 3 --ratios 0.3 --seeds 7", data=_MNIST),
     **{
         f"adaptive-{name}": Job(command=f"adaptive.py {name} --small", data=data)
         for name, data in _ADAPTIVE.items()

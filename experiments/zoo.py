@@ -96,8 +96,9 @@ def _section(card: Card) -> str:
     lines += [f"- Fits: {card.fits}.", f"- Source: {card.source}.", f"- Licence: {card.licence}."]
     if (searched := card.searched) is not None:
         lines.append(
-            f"- Search: {searched.trials} trials by {searched.searcher}, {searched.confirmations} trainings "
-            f"to confirm, mean reward {searched.reward:.4f} (`{searched.command}`)."
+            f"- Search: task `{searched.task}`, {searched.trials} trials by {searched.searcher}, "
+            f"{searched.confirmations} trainings to confirm, mean reward {searched.reward:.4f} "
+            f"(`{searched.command}`)."
         )
     lines += [f'- Load: `ad.zoo.load("{card.name}")`.', ""]
     if (evidence := card.evidence) is not None:
@@ -109,7 +110,7 @@ def _table(evidence: Evidence) -> list[str]:
     head = [
         f"Held-out {evidence.figure}, {evidence.seeds} seeds of each arm: {evidence.difference:+.4f} against "
         f"{evidence.against} (95% interval {evidence.low:+.4f} to {evidence.high:+.4f}, Holm-adjusted "
-        f"p = {evidence.p:.2g}).",
+        f"p = {evidence.p:.2g}; `{evidence.command}`).",
         "",
         f"| arm | {evidence.figure} | deviation | policy minus this arm (95% interval) | p, not adjusted |",
         "|---|---:|---:|---:|---:|",

@@ -116,7 +116,8 @@ def others(figures: Path, fits: str, where: str) -> list[Found]:
                 name=f"{task}-{arm['name']}",
                 task=str(task),
                 fits=fits,
-                summary=f"Found on {where} {BY[searcher]}, search {repeat}.",
+                summary=f"Found on {where} {BY[searcher]}, search {repeat}; tried on no other task, and "
+                "ptb-small, its sibling, is harmful in translation.",
                 place=f"{task}/{folder}/{arm['name']}",
                 figures=str(figures),
                 arm=arm["name"],

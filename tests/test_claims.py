@@ -71,6 +71,16 @@ def test_all_tables_of_all_three_papers_are_there():
         assert f"| {figures}: " in SECTION
 
 
+def test_sizes_and_strides_differ_within_the_policies_of_reinforce():
+    found = [zoo.load(name) for name in ("ptb-small", "ptb-small-reinforce-2", "ptb-small-reinforce-3")]
+    assert [len(policy.sites) for policy in found] == [5, 5, 5]
+    assert {len({pattern.stride for pattern in policy.sites.values()}) for policy in found} == {2, 4}
+    assert {len({pattern.size for pattern in policy.sites.values()}) for policy in found} == {3, 4, 5}
+    assert {str(pattern.size) for policy in found for pattern in policy.sites.values()} == {
+        *("1", "2", "4", "8", "16", "whole")
+    }
+
+
 DIFFERENCES = {
     "digits": (
         ("policy", "none", "+.53 (.27 to .79, p = .0005)"),
@@ -144,7 +154,7 @@ DIFFERENCES = {
         ("adaptive-dropout", "none", "1.8 over none (1.1 to 2.5, p = .0003)"),
         ("adaptive-dropout", "spatial-dropout", "-.3 to the same coins (-1.2 to .6, p = .41)"),
         ("adaptive-dropout", "l1", "1.7 over L1 (.8 to 2.5, p = .002)"),
-        ("adaptive-dropout", "l2", "level with L2 (.0, -1.0 to 1.0, p = .97)"),
+        ("adaptive-dropout", "l2", "not told apart from L2 (.0, -1.0 to 1.0, p = .97)"),
         ("adaptive-dropout", "dropout", "standard dropout (-.5, -1.4 to .4, p = .27)"),
     ),
     "demystifying/3": (
@@ -311,7 +321,7 @@ def test_every_interval_of_ours_has_a_p(row):
 def test_every_interval_of_the_sentences_in_bold_has_a_p():
     below = TEXT[TEXT.index("\n## ptb-small\n") :]
     bold = re.findall(r"^\*\*(.+?)\*\*$", below, re.MULTILINE | re.DOTALL)
-    assert len(bold) == 8
+    assert len(bold) == 9
     assert [one for sentence in bold for one in without_p(" ".join(sentence.split()))] == []
 
 
@@ -327,6 +337,7 @@ MEASURED = {
     "### With few labels": ("cifar10-small-uda/comparison.json",),
     "### LeNet on MNIST, at full size": ("demystifying/3/comparison.json",),
     "### ResNet-20 on CIFAR-10, shortened": ("demystifying/2+5-cifar10-small/comparison.json",),
+    "## ResNet-18 on CIFAR-10, at a quarter of its width": ("adaptive/cifar10-small/comparison.json",),
     "## digits": ("digits/comparison.json", "digits/space.json"),
     "### Beside weight decay": ("digits/weight_decay.json",),
 }

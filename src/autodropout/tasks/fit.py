@@ -71,9 +71,9 @@ def fit(
         DeviceError: The device's memory does not suffice.
     """
     model.to(settings.device)
-    if settings.channels_last:
-        model.to(memory_format=torch.channels_last)
     loop = Loop(model, optimiser, schedule, settings)
+    if loop.channels_last:
+        model.to(memory_format=torch.channels_last)
     made = steps = loop.restore()
     left = range(made + 1, settings.steps + 1) if loop.going else ()
     for steps, batch in zip(left, _beginning_at(batches, made), strict=False):

@@ -33,7 +33,8 @@ class FitSettings:
             None is inputs and targets.
         device: Where model and batches are put, such as ``"cpu"`` or ``"cuda:1"``.
         bf16: Run forward passes under bfloat16 autocast.
-        channels_last: Keep weights of convolutions and maps in this order, which GPUs and most CPUs like.
+        channels_last: Keep weights of convolutions and maps in this order, which GPUs and most CPUs like,
+            unless the network cannot stand it (``memory_order``).
         compile: Train through ``torch.compile``; what is measured stays eager.
         saving: Where to keep a checkpoint, from which the same call goes on; None keeps none.
         carried: What a checkpoint keeps beside model and optimiser; None for nothing.

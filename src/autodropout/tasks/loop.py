@@ -16,6 +16,7 @@ from autodropout.errors import DeviceError, DivergedError
 from autodropout.handles import handles
 from autodropout.tasks.batches import Batch
 from autodropout.tasks.fit_settings import FitSettings, Schedule
+from autodropout.tasks.memory_order import stands_channels_last
 from autodropout.tasks.saving import Saved
 
 _PAUSE, _SHARE = 10.0, 0.1
@@ -49,6 +50,7 @@ class Loop:
             handle.refreshing = often_enough(handle.refreshing, settings.steps)
         self.ramped = [module for module in model.modules() if isinstance(module, Ramped)]
         self.device = torch.device(settings.device)
+        self.channels_last = settings.channels_last and stands_channels_last(model, self.device)
         self.curve: list[float] = []
         self.loss = math.nan
         self.finite, self.stopped = True, False
@@ -115,7 +117,7 @@ class Loop:
         return settings.loss(self.called(inputs), targets)
 
     def _placed(self, part: Tensor) -> Tensor:
-        if self.settings.channels_last and part.ndim == 4:
+        if self.channels_last and part.ndim == 4:
             return part.to(self.device, non_blocking=True, memory_format=torch.channels_last)
         return part.to(self.device, non_blocking=True)
 
