@@ -9,7 +9,7 @@ import pytest
 
 from autodropout import zoo
 from autodropout.benchmark import load
-from autodropout.significance import paired_difference
+from autodropout.significance import holm, paired_difference
 from autodropout.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -424,7 +424,13 @@ def test_the_table_of_lenet_is_that_of_the_committed_runs():
         assert f"| {ratio.lstrip('0')} | {cells} |" in text
     gain = paired_difference(arms["standard 0.5"]["values"], arms["plain"]["values"])
     ends = [_short(100 * end, 2) for end in (gain.difference, gain.low, gain.high)]
-    assert f"by {ends[0]} points ({ends[1]} to {ends[2]}, p = {_short(gain.p, 3)})" in text
+    ratios = (0.5, 0.4, 0.3, 0.2, 0.1)
+    gains = [paired_difference(arms[f"standard {r}"]["values"], arms["plain"]["values"]) for r in ratios]
+    adjusted = holm([each.p for each in gains])
+    assert all(each.difference > 0 for each in gains)
+    assert sum(p < 0.05 for p in adjusted) == 4
+    share = f"p = {_short(gain.p, 3)}, Holm over the five {_short(adjusted[0], 2)}"
+    assert f"most at .5 by {ends[0]} points ({ends[1]} to {ends[2]}, {share})" in text
     furthest = max(abs(arms[name]["mean"] - accuracy) for name, accuracy in found["printed"].items())
     assert f"within {_short(furthest, 4)}" in text
     needed = json.loads((ROOT / "results/demystifying/3/power.json").read_text(encoding="utf8"))["needs"]
