@@ -32,8 +32,8 @@ def augmented_dropout(
     Args:
         model: Any module, not yet compiled or wrapped for parallel training.
         names: The layers that consume the dropped features: names or globs (whose ``*`` stops at dots) of
-            Linear, Conv1d, Conv2d or Conv3d modules. Each draws its own mask at
-            each call; with a seed, one for all calls of a step.
+            Linear, Conv1d, Conv2d or Conv3d modules. Each draws its own mask at each call; with a seed, one
+            for all calls of a step.
         rate: Forward ratio, 0 <= rate < 1.
         backward_rate: Backward ratio, 0 <= backward_rate < 1.
         multiply: False draws eps_b by itself with ``backward_rate``, as Eq. 10 is printed; by default the
