@@ -164,6 +164,9 @@ DIFFERENCES = {
         ("augmented 0.4", "standard 0.4", ".04 (-.08 to .15, p = .39)"),
         ("augmented 0.5", "standard 0.5", "-.02 (-.08 to .03, p = .27)"),
     ),
+    "demystifying/3-at-0.3": (
+        ("augmented 0.3", "standard 0.3", "all seven trained anew: .00 (-.06 to .07, p = .88)"),
+    ),
     "demystifying/2+5-cifar10-small": (
         ("standard 0.3", "plain", "-7.2 (-8.0 to -6.4, p < .0001)"),
         ("standard 0.2", "plain", "-4.9 (-7.3 to -2.4, p = .008)"),
@@ -335,7 +338,10 @@ MEASURED = {
     "## mnist-small": ("mnist-small/comparison.json", "mnist-small/where.json"),
     "## cifar10-small": ("cifar10-small/comparison.json",),
     "### With few labels": ("cifar10-small-uda/comparison.json",),
-    "### LeNet on MNIST, at full size": ("demystifying/3/comparison.json",),
+    "### LeNet on MNIST, at full size": (
+        "demystifying/3/comparison.json",
+        "demystifying/3-at-0.3/comparison.json",
+    ),
     "### ResNet-20 on CIFAR-10, shortened": ("demystifying/2+5-cifar10-small/comparison.json",),
     "## ResNet-18 on CIFAR-10, at a quarter of its width": ("adaptive/cifar10-small/comparison.json",),
     "## digits": ("digits/comparison.json", "digits/space.json"),
@@ -455,3 +461,16 @@ def test_the_landscape_took_the_seconds_that_are_said():
         f"{median(seconds):.1f} seconds of one core in the median, {sum(seconds) / 3600:.1f} hours in all"
         in text
     )
+
+
+def test_lenet_with_seven_seeds_is_shown_as_it_came_out():
+    text = section("### LeNet on MNIST, at full size")
+    folder = ROOT / "results/demystifying/3-at-0.3"
+    found = json.loads((folder / "comparison.json").read_text(encoding="utf8"))["comparison"]
+    cells = [f"{_short(arm['mean'], 4)} ({_short(arm['spread'], 4)})" for arm in found["arms"]]
+    assert f"standard {cells[0]}, augmented {cells[1]}" in text
+    (need,) = json.loads((folder / "power.json").read_text(encoding="utf8"))["needs"]
+    assert f"it would take {need['seeds']}." in text
+    paired = paired_difference(found["arms"][1]["values"], found["arms"][0]["values"])
+    assert paired.n == 7
+    assert paired.high < need["difference"], "the page says that the interval ends below what is printed"
