@@ -169,9 +169,14 @@ def provenance() -> dict[str, object]:
 
 
 def commit() -> str:
-    """Return the commit that the repository is at."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    """Return the commit that the repository is at; "unknown" in a copy without its history, or without git.
+
+    Trainings of hours are not to end in an error for want of it.
+    """
+    if shutil.which("git") is None:
+        return "unknown"
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
 
 
 def conduct(

@@ -49,6 +49,13 @@ def test_it_is_kept_with_what_made_it_and_printed(tmp_path, capsys):
     assert lines[0] in (tmp_path / "comparison.md").read_text()
 
 
+def test_figures_are_kept_where_there_is_no_history_and_no_git(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparing, "ROOT", tmp_path)
+    assert comparing.commit() == "unknown"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert comparing.commit() == "unknown"
+
+
 def test_what_the_paper_prints_stands_beside_it(tmp_path):
     text = comparing.keep(found(tmp_path), FAMILIES, tmp_path, {"a": 0.5})
     kept = json.loads((tmp_path / "comparison.json").read_text())
