@@ -13,7 +13,8 @@ _STOPS = ("SIGTERM", "SIGUSR1")  # what schedulers send before they take a machi
 def terminable() -> Iterator[None]:
     """Turn SIGTERM and SIGUSR1 into KeyboardInterrupt, so that all stop what is running in one clean way.
 
-    Only the main thread may, and a handler that the program has chosen comes first.
+    Only the main thread may, and a handler that the program has chosen comes first. An interrupt that Python
+    before 3.12 has made the cause of a RuntimeError, as it does where a class is made, comes out as itself.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -24,6 +25,10 @@ def terminable() -> Iterator[None]:
         signal.signal(number, _interrupt)
     try:
         yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # a library was being imported
+            raise KeyboardInterrupt from error
+        raise
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
