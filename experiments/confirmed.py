@@ -8,7 +8,7 @@ eight strengths on two seeds, unless results/TASK/comparison.json has it tuned a
 the baselines; what did best of all that was set by hand, on roles also the best on the residual stream; the
 best policy of every search. All are trained on the same ten fresh seeds; what counts is the held-out figure.
 Writes confirmed.json and confirmed.md into results/TASK. On ptb-small 306 trainings of four seconds of one
-core, on mnist-small 240 of seven; it may be stopped at any moment, and the same command goes on.
+core, on mnist-small 220 of seven; it may be stopped at any moment, and the same command goes on.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from autodropout.policy import Policy
 from autodropout.tasks.base import Baseline, Task
 from comparing import Answer, answers, table
 from landscape import TASKS
-from landscape_parts import by_hand_of
+from landscape_parts import by_hand_of, searches_of
 from repeated import finished, side, side_by_side, trained_alike
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -96,18 +96,23 @@ def by_hand(studies: Sequence[Study]) -> dict[str, Policy]:
     return {"one role": best, "residual": max(residual, key=lambda pair: pair[0])[1]}
 
 
-def found(studies: Path) -> dict[str, Policy]:
+def found(studies: Path, task: Task) -> dict[str, Policy]:
     """Return the best policy of each search, by searcher and repeat; who did not search is left out.
+
+    Args:
+        studies: Directory of the landscape's studies.
+        task: Whose landscape it is, which says how often each searcher searches.
 
     Raises:
         UsageError: A search is not finished, some searches of a searcher are missing, or there is none.
     """
-    policies = {}
+    policies, parts = {}, {part.name for part in searches_of(task)}
     for searcher in SEARCHERS:
         folder, script = studies, "experiments/landscape.py"
         if searcher in REMEDIES:
             folder, script = studies.with_name("remedies"), f"{script} --remedies"
-        names = [f"{searcher}-{repeat}" for repeat in REPEATS]
+            parts |= {f"{searcher}-{repeat}" for repeat in REPEATS}
+        names = [name for repeat in REPEATS if (name := f"{searcher}-{repeat}") in parts]
         missing = [name for name in names if not (folder / name).is_dir()]
         if missing and len(missing) < len(names):
             raise UsageError(f"{folder} has no {', '.join(missing)}; run {script} on")
@@ -192,7 +197,7 @@ def run(
     if missing := task.missing():
         raise DataError(missing)
     hands = [Study.open(studies / part.name) for part in by_hand_of(task)]
-    policies = by_hand(hands) | found(studies)
+    policies = by_hand(hands) | found(studies, task)
     known = {baseline.name: baseline for baseline in task.baselines}
     best = tuned_all(task, out, how, earlier)
     arms: dict[str, Arm] = {"none": None}
@@ -238,13 +243,13 @@ def written(
     lines = [
         f"# What the searches on {task.name} found",
         "",
-        f"`python experiments/confirmed.py --task {task.name}`. {len(REPEATS)} searches of each kind, 128 "
+        f"`python experiments/confirmed.py --task {task.name}`. {_counted(sides)}, 128 "
         f"trials and 32 to confirm; {_set_by_hand(comparison)} of the settings by hand.",
         "",
         comparison.to_markdown(),
         "## Searchers",
         "",
-        f"Held-out {comparison.figure}, mean over {len(REPEATS)} searches. Differences to random search, "
+        f"Held-out {comparison.figure}, mean over all searches of a kind. Differences to random search, "
         "with 95% intervals: over seeds they say how these policies differ, over repeats how searches do.",
         "",
         "| searcher | mean | each search | against random, over seeds | over repeats |",
@@ -259,6 +264,14 @@ def written(
         *(f"- {one}." for one in best),
     ]
     return json.dumps(document, indent=1, allow_nan=False) + "\n", "\n".join(lines) + "\n"
+
+
+def _counted(sides: Mapping[str, Any]) -> str:
+    """Say how many searches there were: of each kind, or kind by kind where that differs."""
+    numbers = {name: len(facts["repeats"]) for name, facts in sides.items()}
+    if len(set(numbers.values())) == 1:
+        return f"{next(iter(numbers.values()))} searches of each kind"
+    return ", ".join(f"{number} of {name}" for name, number in numbers.items())
 
 
 def _set_by_hand(comparison: Comparison) -> str:

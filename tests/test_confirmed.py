@@ -180,11 +180,29 @@ def test_searchers_are_compared_over_seeds_and_over_repeats():
     )
 
 
+def test_on_feature_maps_each_searcher_has_as_many_searches_as_its_landscape(on_maps, tmp_path):
+    for name in ("random-1", "random-2"):
+        shutil.copytree(on_maps / "studies" / "random-1", tmp_path / name)
+    with pytest.raises(UsageError, match="has no random-3; run"):
+        confirmed.found(tmp_path, stripes.TASK)
+    shutil.copytree(tmp_path / "random-1", tmp_path / "random-3")
+    shutil.copytree(on_maps / "studies" / "reinforce-1", tmp_path / "reinforce-1")
+    found = confirmed.found(tmp_path, stripes.TASK)
+    assert list(found) == ["random-1", "random-2", "random-3", "reinforce-1"]
+
+    class Found:
+        values = dict.fromkeys(found, (0.5, 0.7))
+
+    sides = repeated.side_by_side(Found, ("random", "reinforce"), "random")
+    assert confirmed._counted(sides) == "3 of random, 1 of reinforce"
+    assert "by_repeat" not in sides["reinforce"]
+
+
 def test_remedies_lie_beside_the_landscape(studies, monkeypatch):
     monkeypatch.setattr(confirmed, "REPEATS", (1,))
     remedies = studies.with_name("remedies")
     shutil.copytree(studies / "reinforce-1", remedies / "reinforce-remedied-1")
-    found = confirmed.found(studies)
+    found = confirmed.found(studies, SHORT)
     shutil.rmtree(remedies)
     assert list(found) == ["random-1", "reinforce-1", "reinforce-remedied-1"]
     assert found["reinforce-remedied-1"] == found["reinforce-1"]
@@ -192,6 +210,6 @@ def test_remedies_lie_beside_the_landscape(studies, monkeypatch):
 
 def test_what_is_missing_is_said(studies, tmp_path):
     with pytest.raises(UsageError, match=r"holds no search; run experiments/landscape\.py first"):
-        confirmed.found(tmp_path)
+        confirmed.found(tmp_path, SHORT)
     with pytest.raises(UsageError, match=r"has no random-2, random-3; run experiments/landscape\.py on"):
-        confirmed.found(studies)
+        confirmed.found(studies, SHORT)
