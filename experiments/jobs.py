@@ -77,7 +77,7 @@ _OF_ROLES = {
     "evolution": "evolution-1 evolution-2 evolution-3",
     **_LAST,
 }
-_OF_MAPS = {"hand": "hand", **_SEARCHED, "reinforce": "reinforce-1", **_LAST}
+_OF_MAPS = {"hand": "hand", "random": _SEARCHED["random"], "reinforce": "reinforce-1", **_LAST}
 _CIFAR10, _CIFAR100, _MNIST, _SVHN, _PTB = "CIFAR-10", "CIFAR-100", "MNIST", "SVHN", "Penn Treebank"
 _STUDIES = " ".join(f"results/ptb-small/studies/reinforce-{seed}" for seed in (1, 2, 3))
 _TABLES = {

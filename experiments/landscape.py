@@ -10,8 +10,8 @@ results/TASK/studies, so that autodropout report and export read it, too.
 
     AUTODROPOUT_DATA=... python experiments/landscape.py --task mnist-small --workers 2
 
-likewise over feature maps: 193 settings of upright tiles at single sites and at all, 128 policies from the
-starting bias, three searches by chance and one by REINFORCE: about 1,200 trainings of seven seconds.
+likewise over feature maps: 193 settings of upright tiles at single sites and at all, three searches by chance
+and one by REINFORCE: about 1,000 trainings of seven seconds.
 
     AUTODROPOUT_DATA=... python experiments/landscape.py --remedies
 

@@ -120,12 +120,8 @@ TOKEN_PARTS = (
 )
 """What is searched over roles, between what is set by hand and the repeats."""
 
-MAP_PARTS = (
-    Part(name="random-biased", searcher="random-biased", trials=128, seed=0),
-    *_searches("random"),
-    *_searches("reinforce", seeds=(1,)),
-)
-"""What is searched over feature maps: mostly by chance, since trials there say most of every choice."""
+MAP_PARTS = (*_searches("random"), *_searches("reinforce", seeds=(1,)))
+"""What is searched over feature maps: mostly by chance, since such trials say most of every choice."""
 
 
 def by_hand_of(task: Task) -> tuple[Part, ...]:
