@@ -150,13 +150,20 @@ def _as_tuned(facts: Mapping[str, Any]) -> Tuned:
     return Tuned(sweep=sweep, rewards=rewards)
 
 
-def tuned(task: Task, baseline: Baseline, out: Path, how: How) -> Tuned:
+def tuned(task: Task, baseline: Baseline, out: Path, how: How, seeds: int = _TUNED_ON) -> Tuned:
     """Return a baseline at its best on validation data.
+
+    Args:
+        task: What is trained.
+        baseline: What to tune.
+        out: Directory of its comparison.
+        how: How to run.
+        seeds: That every strength is tried on.
 
     Raises:
         KeyboardInterrupt: Somebody asked it to stop.
     """
-    sweep = Sweep(baseline=baseline.name, strengths=baseline.strengths, seeds=_TUNED_ON)
+    sweep = Sweep(baseline=baseline.name, strengths=baseline.strengths, seeds=seeds)
     return sweep.read(
         finished(
             compare(

@@ -104,6 +104,7 @@ _ADAPTIVE = {
 JOBS: Mapping[str, Job] = {
     "digits": Job(command="digits.py"),
     "digits-weight-decay": Job(command="digits_weight_decay.py"),
+    "digits-tuned": Job(command="digits_tuned.py"),
     "digits-space": Job(command="digits_space.py"),
     "sizes-ptb-small": Job(command="sizes.py", data=_PTB),
     **_landscape("ptb-small", _PTB, _OF_ROLES),

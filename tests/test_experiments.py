@@ -1,11 +1,14 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import confirmed
 import digits
+import digits_tuned
 import digits_weight_decay
 import images
 import stripes
@@ -14,6 +17,7 @@ from autodropout.engine.study import Study
 from autodropout.errors import DataError, StudyError, UsageError
 from autodropout.policy import Policy
 from autodropout.significance import paired_difference
+from autodropout.tasks.images.digits import Digits
 from autodropout.tasks.registry import task_named
 
 ROOT = Path(__file__).parents[1]
@@ -236,6 +240,26 @@ def test_the_documentation_shows_the_committed_weight_decay():
     for arm in committed["comparison"]["arms"]:
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
         assert f"| {arm['mean']:.4f} |" in line
+
+
+def test_known_methods_are_tuned_on_as_many_trainings_as_a_search_has(tmp_path, monkeypatch):
+    tiny = Digits(steps=2, num_train=10, batch_size=10, width=2, measurements=1)
+    some = [one for one in Digits.baselines if one.name in ("dropout", "dropblock")]
+    monkeypatch.setattr(Digits, "baselines", tuple(replace(one, strengths=one.strengths[:2]) for one in some))
+    found = digits_tuned.found()
+    assert found["policy"] == Policy.load(ROOT / "results/digits/best.json")
+    assert found["random"] != found["policy"]
+    how = confirmed.How(seeds=2, executor="inline")
+    comparison, best = digits_tuned.run(tiny, found, tmp_path, how, tuned_on=2)
+    assert [(one.trials, len(one.rewards)) for one in best] == [(4, 2), (4, 2)]
+    methods = [f"{one.sweep.baseline} {one.strength:g}" for one in best]
+    assert list(comparison.values) == ["none", *methods, "random", "policy"]
+    plain, readable = digits_tuned.written(comparison, best)
+    asked = [(row["arm"], row["against"]) for row in json.loads(plain)["pairs"]]
+    beside = [(arm, method) for arm in ("random", "policy") for method in methods]
+    assert asked == [*((a, "none") for a in (*methods, "random", "policy")), *beside, ("policy", "random")]
+    assert all(f"| {arm} | {against} | 2 |" in readable for arm, against in asked)
+    assert 8 * digits_tuned.TUNED_ON >= 48 + 12
 
 
 def test_no_default_is_a_field_of_a_class():
