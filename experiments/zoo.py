@@ -112,14 +112,14 @@ def _table(evidence: Evidence) -> list[str]:
         f"{evidence.against} (95% interval {evidence.low:+.4f} to {evidence.high:+.4f}, Holm-adjusted "
         f"p = {evidence.p:.2g}; `{evidence.command}`).",
         "",
-        f"| arm | {evidence.figure} | deviation | policy minus this arm (95% interval) | p, not adjusted |",
+        f"| arm | {evidence.figure} | deviation | this policy minus it (95% interval) | p, not adjusted |",
         "|---|---:|---:|---:|---:|",
     ]
     return [*head, *map(_row, evidence.arms), ""]
 
 
 def _row(arm: Arm) -> str:
-    cells = [arm.name, f"{arm.mean:.4f}", f"{arm.spread:.4f}", "", ""]
+    cells = [arm.name, f"{arm.mean:.4f}", f"{arm.spread:.4f}", "this one", ""]
     if arm.behind is not None and arm.p is not None:
         difference, low, high = arm.behind
         cells[3:] = [f"{difference:+.4f} ({low:+.4f} to {high:+.4f})", f"{arm.p:.2g}"]

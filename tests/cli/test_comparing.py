@@ -289,6 +289,12 @@ WRONG = [
 ]
 
 
+def test_where_nothing_is_tuned_any_budget_for_it_will_do(capsys, toy, policy):
+    few = ["--baselines", "none", "--tune-trials", "1", "--seeds", "2", "--executor", "inline"]
+    assert main(["compare", "toy", "--policy", policy, *few]) == 0
+    assert "policy" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("arguments", "text"), WRONG, ids=lambda value: " ".join(value)[:20])
 def test_wrong_use(capsys, toy, policy, arguments, text):
     assert failed(capsys, 2, "toy", "--policy", policy, "--executor", "inline", *arguments) == text

@@ -214,5 +214,11 @@ def test_a_search_on_a_cluster_is_resumed_on_one(capsys, toy):
     assert sum(trial.kind == "search" for trial in study.trials) == 8
 
 
+def test_no_more_policies_are_run_again_than_there_are(capsys, toy):
+    plan = planned(capsys, "--trials", "4", "--confirm-top", "9")
+    assert plan["trials"].endswith("; then the best 4 on 2 fresh seeds each")
+    assert ": 12 trainings of" in plan["compute"]
+
+
 def test_a_common_seed_is_said(capsys, toy):
     assert ", all with the same seed; then the best" in planned(capsys, "--common-seed")["trials"]

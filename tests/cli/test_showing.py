@@ -24,6 +24,7 @@ def test_it_draws_each_site(capsys, path):
     assert "a   drops 1.38% of a map of 16 x 16" in text
     assert "role:ffn   drops 25% of 8 channels x 32 tokens" in text
     assert "Strength over training: ramp." in text
+    assert "Drawn on maps of 16x16; drop rates on yours are others: say --size, or --task." in text
 
 
 def test_size_and_seed(capsys, path):
@@ -32,6 +33,7 @@ def test_size_and_seed(capsys, path):
         return capsys.readouterr().out
 
     assert "a map of 4 x 6" in shown("--size", "4x6")
+    assert "on yours are others" not in shown("--size", "4x6")
     assert shown("--seed", "1") == shown("--seed", "1") != shown("--seed", "2")
 
 

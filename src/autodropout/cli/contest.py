@@ -65,7 +65,9 @@ class Contest:
         # Tuning takes long: what compare() would refuse after it is refused before.
         if missing := self.task.missing():
             raise DataError(missing)
-        least = {"tune_trials": LEAST_TRIALS, "random_trials": 1, "seeds": _LEAST_SEEDS, "workers": 1}
+        least = {"random_trials": 1, "seeds": _LEAST_SEEDS, "workers": 1}
+        if self.contenders:
+            least["tune_trials"] = LEAST_TRIALS
         for name, number in least.items():
             value = getattr(self, name)
             if value is not None and value < number:

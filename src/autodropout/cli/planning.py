@@ -64,7 +64,7 @@ def plan(task: Task, how: "Conduct") -> list[tuple[str, str]]:
 
 def left(how: "Conduct") -> Left:
     """Return what a search would have to do, trials that have ended in its directory left out."""
-    search, confirm = how.trials, how.confirm_top * how.confirm_seeds
+    search, confirm = how.trials, _confirmed(how) * how.confirm_seeds
     if (how.out / LEDGER_FILE).is_file():
         study = Study.open(how.out)
         search = max(0, search - _ended(study.tally("search")))
@@ -111,7 +111,12 @@ def _trials(task: Task, how: "Conduct") -> str:
         search += f", for about {how.halving.trainings(how.trials):.0f} full trainings"
     if not how.confirm_top:
         return f"{search}; no confirmation"
-    return f"{search}; then the best {how.confirm_top} on {how.confirm_seeds} fresh seeds each"
+    return f"{search}; then the best {_confirmed(how)} on {how.confirm_seeds} fresh seeds each"
+
+
+def _confirmed(how: "Conduct") -> int:
+    """Return how many policies are run again: no more than there are."""
+    return min(how.confirm_top, how.trials)
 
 
 def _place(how: "Conduct") -> str:

@@ -12,12 +12,14 @@ import tyro
 from autodropout.cli.command import Command, loaded_policy
 from autodropout.cli.terminal import console
 from autodropout.errors import UsageError
+from autodropout.pattern import ConvPattern
 from autodropout.policy import Policy
 
 if TYPE_CHECKING:
     from autodropout.report.samples import SiteSample
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
+_ANY_SIZE = "16x16"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class Show(Command):
     """
 
     path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="POLICY")]
-    size: Annotated[str, tyro.conf.arg(metavar="HxW")] = "16x16"
+    size: Annotated[str, tyro.conf.arg(metavar="HxW")] = _ANY_SIZE
     task: Annotated[str | None, tyro.conf.arg(metavar="TASK", help_behavior_hint="")] = None
     png: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     seed: int = 0
@@ -62,10 +64,16 @@ class Show(Command):
             say(json.dumps(document, indent=2))
         else:
             say(terminal_picture(samples))
+            if self.task is None and self.size == _ANY_SIZE and _has_maps(policy):
+                say(f"Drawn on maps of {self.size}; drop rates on yours are others: say --size, or --task.")
             if policy.schedule != "constant":
                 say(f"Strength over training: {policy.schedule}.")
         if self.png is not None:
             save_png(samples, self.png, title=self.path.name)
+
+
+def _has_maps(policy: Policy) -> bool:
+    return any(isinstance(pattern, ConvPattern) for pattern in policy.sites.values())
 
 
 def _parsed_size(text: str) -> tuple[int, int]:

@@ -232,7 +232,7 @@ def _check_same(out: Path, study: StudyRecord, asked: Asked, options: Options) -
         if theirs != ours:
             raise UsageError(
                 f"{out} holds a study with another {name}: {theirs!r} there, {ours!r} here; "
-                f"name another directory, or go on with its own {name}"
+                f"name another directory, or go on with its own {name.partition(',')[0]}"
             )
 
 
@@ -256,7 +256,8 @@ def _identity(study: StudyRecord, asked: Asked, options: Options) -> Iterator[tu
 
 def _spaces(theirs: str, ours: str) -> Iterator[tuple[str, Any, Any]]:
     there, here = json.loads(theirs), json.loads(ours)
-    for name in sorted(there.keys() | here.keys()):
+    telling = ("kind", "sites")  # which explain what else differs
+    for name in sorted(there.keys() | here.keys(), key=lambda name: (name not in telling, name)):
         yield f"space, in its {name}", there.get(name), here.get(name)
 
 

@@ -198,7 +198,8 @@ def _conclude(ledger: Ledger, loop: Loop, notify: Notify) -> None:
     _enter(ledger, loop, "done", notify)
     if loop.best is None:
         warnings.warn(
-            f"no trial returned a finite reward, so there is no best policy; see {ledger.out / LOGS}",
+            "no trial returned a finite reward, so there is no best policy: study.best is None; what trials "
+            f"printed is in {ledger.out / LOGS}",
             stacklevel=3,
         )
 
