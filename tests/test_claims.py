@@ -336,6 +336,7 @@ MEASURED = {
         f"transfer/{task}/comparison.json" for task in ("wikitext2-small", "multi30k-de-en", "multi30k-en-fr")
     ),
     "## mnist-small": ("mnist-small/comparison.json", "mnist-small/where.json"),
+    "### Its landscape: 1,007 trainings": (),
     "## cifar10-small": ("cifar10-small/comparison.json",),
     "### With few labels": ("cifar10-small-uda/comparison.json",),
     "### LeNet on MNIST, at full size": (
