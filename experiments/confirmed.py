@@ -8,7 +8,7 @@ eight strengths on two seeds, unless results/TASK/comparison.json has it tuned a
 the baselines; what did best of all that was set by hand, on roles also the best on the residual stream; the
 best policy of every search. All are trained on the same ten fresh seeds; what counts is the held-out figure.
 Writes confirmed.json and confirmed.md into results/TASK. On ptb-small 306 trainings of four seconds of one
-core, on mnist-small 220 of seven; it may be stopped at any moment, and the same command goes on.
+core, on mnist-small 220 of twelve; it may be stopped at any moment, and the same command goes on.
 """
 
 import argparse
@@ -114,7 +114,7 @@ def found(studies: Path, task: Task) -> dict[str, Policy]:
             parts |= {f"{searcher}-{repeat}" for repeat in REPEATS}
         names = [name for repeat in REPEATS if (name := f"{searcher}-{repeat}") in parts]
         missing = [name for name in names if not (folder / name).is_dir()]
-        if missing and len(missing) < len(names):
+        if missing and (len(missing) < len(names) or len(names) < len(REPEATS)):
             raise UsageError(f"{folder} has no {', '.join(missing)}; run {script} on")
         for study in (Study.open(folder / name) for name in names if name not in missing):
             _check_finished(study)
@@ -250,7 +250,7 @@ def written(
     lines = [
         f"# What the searches on {task.name} found",
         "",
-        f"`python experiments/confirmed.py --task {task.name}`. {_counted(sides)}, 128 "
+        f"`python experiments/confirmed.py --task {task.name}`. {_counted(sides)}; each 128 "
         f"trials and 32 to confirm; {_set_by_hand(comparison)} of the settings by hand.",
         "",
         comparison.to_markdown(),
@@ -276,9 +276,9 @@ def written(
 def _counted(sides: Mapping[str, Any]) -> str:
     """Say how many searches there were: of each kind, or kind by kind where that differs."""
     numbers = {name: len(facts["repeats"]) for name, facts in sides.items()}
-    if len(set(numbers.values())) == 1:
-        return f"{next(iter(numbers.values()))} searches of each kind"
-    return ", ".join(f"{number} of {name}" for name, number in numbers.items())
+    if len(set(numbers.values())) == 1 and (number := next(iter(numbers.values()))) > 1:
+        return f"{number} searches of each kind"
+    return "Searches: " + ", ".join(f"{number} by {name}" for name, number in numbers.items())
 
 
 def _set_by_hand(comparison: Comparison) -> str:

@@ -67,7 +67,7 @@ def run(
 
 
 def pairs(comparison: Comparison, best: Sequence[Tuned]) -> list[Answer]:
-    """Answer three questions: what beats no dropout, what do policies to methods, and learning to chance."""
+    """Answer three questions: how all stand to no dropout, policies to methods, and learning to chance."""
     methods = [_arm(one) for one in best]
     none = [(name, NONE) for name in (*methods, RANDOM, POLICY)]
     beside = [(name, method) for name in (RANDOM, POLICY) for method in methods]

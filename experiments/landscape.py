@@ -11,7 +11,7 @@ results/TASK/studies, so that autodropout report and export read it, too.
     AUTODROPOUT_DATA=... python experiments/landscape.py --task mnist-small --workers 2
 
 likewise over feature maps: 193 settings of upright tiles at single sites and at all, three searches by chance
-and one by REINFORCE: about 1,000 trainings of seven seconds.
+and one by REINFORCE: about 1,000 trainings of twelve seconds.
 
     AUTODROPOUT_DATA=... python experiments/landscape.py --remedies
 

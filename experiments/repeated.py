@@ -77,6 +77,8 @@ def finished(comparison: Comparison) -> Comparison:
 def side_by_side(comparison: Comparison, kinds: Collection[str], against: str) -> dict[str, Any]:
     """Return the mean of each kind of search over all repeats, and its difference to one kind.
 
+    Over repeats only where both kinds have as many of them.
+
     Args:
         comparison: Arms named kind-repeat, all with a figure on every seed.
         kinds: Which ones; those that have no arm are left out.
@@ -91,12 +93,13 @@ def side_by_side(comparison: Comparison, kinds: Collection[str], against: str) -
     for kind, repeats in values.items():
         means = [fmean(runs) for runs in repeats]
         facts[kind] = {"mean": fmean(means), "repeats": means}
-        if kind != against and len(repeats) == len(values.get(against, ())):
-            others = values[against]
-            facts[kind] |= {
-                "by_seed": asdict(paired_difference(_over_repeats(repeats), _over_repeats(others))),
-                "by_repeat": asdict(paired_difference(means, [fmean(runs) for runs in others])),
-            }
+        if kind == against or not (others := values.get(against)):
+            continue
+        by_seed = paired_difference(_over_repeats(repeats), _over_repeats(others))
+        facts[kind]["by_seed"] = asdict(by_seed)
+        if len(repeats) == len(others):
+            by_repeat = paired_difference(means, [fmean(runs) for runs in others])
+            facts[kind]["by_repeat"] = asdict(by_repeat)
     return facts
 
 

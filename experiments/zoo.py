@@ -112,7 +112,8 @@ def _table(evidence: Evidence) -> list[str]:
         f"{evidence.against} (95% interval {evidence.low:+.4f} to {evidence.high:+.4f}, Holm-adjusted "
         f"p = {evidence.p:.2g}; `{evidence.command}`).",
         "",
-        f"| arm | {evidence.figure} | deviation | this policy minus it (95% interval) | p, not adjusted |",
+        f"| arm | {evidence.figure} | deviation | this policy less the arm (95% interval) "
+        "| p, not adjusted |",
         "|---|---:|---:|---:|---:|",
     ]
     return [*head, *map(_row, evidence.arms), ""]
@@ -120,9 +121,10 @@ def _table(evidence: Evidence) -> list[str]:
 
 def _row(arm: Arm) -> str:
     cells = [arm.name, f"{arm.mean:.4f}", f"{arm.spread:.4f}", "this one", ""]
-    if arm.behind is not None and arm.p is not None:
+    if arm.behind is not None:
         difference, low, high = arm.behind
-        cells[3:] = [f"{difference:+.4f} ({low:+.4f} to {high:+.4f})", f"{arm.p:.2g}"]
+        p = "" if arm.p is None else f"{arm.p:.2g}"
+        cells[3:] = [f"{difference:+.4f} ({low:+.4f} to {high:+.4f})", p]
     return f"| {' | '.join(cells)} |"
 
 

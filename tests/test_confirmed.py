@@ -186,6 +186,8 @@ def test_on_feature_maps_each_searcher_has_as_many_searches_as_its_landscape(on_
     with pytest.raises(UsageError, match="has no random-3; run"):
         confirmed.found(tmp_path, stripes.TASK)
     shutil.copytree(tmp_path / "random-1", tmp_path / "random-3")
+    with pytest.raises(UsageError, match="has no reinforce-1; run"):
+        confirmed.found(tmp_path, stripes.TASK)
     shutil.copytree(on_maps / "studies" / "reinforce-1", tmp_path / "reinforce-1")
     found = confirmed.found(tmp_path, stripes.TASK)
     assert list(found) == ["random-1", "random-2", "random-3", "reinforce-1"]
@@ -194,8 +196,9 @@ def test_on_feature_maps_each_searcher_has_as_many_searches_as_its_landscape(on_
         values = dict.fromkeys(found, (0.5, 0.7))
 
     sides = repeated.side_by_side(Found, ("random", "reinforce"), "random")
-    assert confirmed._counted(sides) == "3 of random, 1 of reinforce"
+    assert confirmed._counted(sides) == "Searches: 3 by random, 1 by reinforce"
     assert "by_repeat" not in sides["reinforce"]
+    assert sides["reinforce"]["by_seed"]["difference"] == 0.0
 
 
 def test_remedies_lie_beside_the_landscape(studies, monkeypatch):

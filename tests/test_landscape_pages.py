@@ -115,3 +115,40 @@ def test_the_documentation_says_what_one_seed_leaves_of_the_noise_on_ptb_small()
     confirmed = [trial.result.reward for trial in trials if trial.kind == "confirm"]
     share = own["sd"] / (sum(confirmed) / len(confirmed))
     assert without_zero(f"{share:.2%} of the reward of the {own['policies']} confirmed") in page
+
+
+def ranked(found):
+    """Return a correlation and its interval as the page has them."""
+    return without_zero("{rho:.2f} ({low:.2f} to {high:.2f})".format(**found))
+
+
+def test_the_documentation_says_what_the_landscape_of_mnist_small_shows():
+    page = " ".join(section("mnist-small").split())
+    judged, effects = facts("mnist-small", "surrogate.json"), facts("mnist-small", "effects.json")
+    sources, ceiling = judged["by_source"], judged["ceiling"]
+    assert f"those of the best third with {ranked(judged['regressors'][0]['best_third'])}" in page
+    assert f"having seen none of them, with {ranked(sources['random'])}" in page
+    assert f"REINFORCE's with {ranked(sources['reinforce'])}" in page
+    assert f"as another does with {ranked(ceiling)}" in page
+    assert f"with about {without_zero(format(ceiling['rho'] ** 0.5, '.2f'))}, its root" in page
+    assert f"Under one seed {judged['noise']['own']['fraction']:.0%} of the variance is left" in page
+    assert f"{effects['n']} policies by chance" in page
+    assert f"explain {effects['explained']:.0%} of the variance" in page
+    assert {choice["p"] for choice in effects["choices"]} == {1.0}
+    assert f"of {len(effects['choices'])} choices" in page
+    values = [value for choice in effects["choices"] for value in choice["values"]]
+    assert 0.0145 < max(abs(value[end]) for value in values for end in ("low", "high")) < 0.015
+    (chance,) = effects["strength"]
+    assert [f"{quantile:.3f}" for quantile in chance["quantiles"][1:4:2]] == ["0.852", "0.871"]
+    assert f"{chance['better']:.0%} ({chance['low']:.0%} to {chance['high']:.0%})" in page
+
+
+def test_too_much_at_all_sites_of_mnist_small_harms():
+    benchmark = ad.benchmark.load("mnist-small")
+    by_hand = [trial for trial in benchmark.trials if (trial.source, trial.kind) == ("hand", "search")]
+    everywhere = [trial for trial in by_hand if len(trial.policy.sites) == len(benchmark.space.sites)]
+    rewards = sorted(trial.result.reward for trial in everywhere)
+    assert [f"{rewards[place]:.2f}" for place in (0, 5, 6)] == ["0.32", "0.73", "0.81"]
+    for trial in everywhere:
+        tile = next(iter(trial.policy.sites.values()))
+        assert (trial.result.reward < 0.75) == (2 * tile.stride == tile.height)

@@ -24,7 +24,7 @@ def test_it_draws_each_site(capsys, path):
     assert "a   drops 1.38% of a map of 16 x 16" in text
     assert "role:ffn   drops 25% of 8 channels x 32 tokens" in text
     assert "Strength over training: ramp." in text
-    assert "Drawn on maps of 16x16; drop rates on yours are others: say --size, or --task." in text
+    assert "Drawn on maps of 16x16; drop rates on yours may differ: give --size, or --task." in text
 
 
 def test_size_and_seed(capsys, path):
@@ -33,8 +33,15 @@ def test_size_and_seed(capsys, path):
         return capsys.readouterr().out
 
     assert "a map of 4 x 6" in shown("--size", "4x6")
-    assert "on yours are others" not in shown("--size", "4x6")
+    assert "on yours" in shown()
+    assert "on yours" not in shown("--size", "16x16")
     assert shown("--seed", "1") == shown("--seed", "1") != shown("--seed", "2")
+
+
+def test_sequences_have_no_maps(capsys, tmp_path):
+    Policy({"role:ffn": TokenPattern(size=1, rate=0.5)}).save(tmp_path / "words.json")
+    assert main(["show", str(tmp_path / "words.json")]) == 0
+    assert "on yours" not in capsys.readouterr().out
 
 
 def test_a_task_knows_its_maps(capsys, tmp_path, toy):

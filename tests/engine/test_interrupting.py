@@ -1,5 +1,7 @@
 import pytest
 
+from autodropout.cli import main
+from autodropout.cli.listing import Tasks
 from autodropout.engine.interrupting import terminable
 
 
@@ -26,3 +28,12 @@ def test_other_errors_stay_as_they_are():
     with pytest.raises(RuntimeError) as caught, terminable():
         raise error
     assert caught.value is error
+
+
+def test_a_command_that_is_interrupted_while_a_library_is_imported_says_so(monkeypatch, capsys):
+    def run(command):
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    monkeypatch.setattr(Tasks, "run", run)
+    assert main(["tasks"]) == 130
+    assert capsys.readouterr().err == ""

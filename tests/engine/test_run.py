@@ -547,6 +547,10 @@ class TestResume:
             ),
             (TokenSpace(sites=("query", "ffn"), off=0.6), r"space, in its off: 0.5 there, 0.6 here"),
             (
+                TokenSpace(sites=("ffn",), off=0.6),
+                r"space, in its sites: \['query', 'ffn'\] there, \['ffn'\] here",
+            ),
+            (
                 ConvSpace(sites={"a": (8, 8)}),
                 r"space, in its kind: 'token' there, .conv. here; .* own space$",
             ),

@@ -190,9 +190,11 @@ def _surrogate(facts: Facts) -> str:
             _table(("held out", "policies", "rank correlation"), sources),
         ]
     if facts.ceiling is not None:
+        most = max(facts.ceiling.rho, 0.0) ** 0.5
         words.append(
             f"One seed's rewards rank {facts.ceiling.n} repeated policies by another seed's with correlation "
-            f"{_rho(facts.ceiling)}: no prediction of single trials can be much better than that."
+            f"{_rho(facts.ceiling)}. Who knew the mean of every policy would rank single trials with about "
+            f"{most:.2f}, its root: no prediction can be much better than that."
         )
     return "\n\n".join(words)
 

@@ -30,6 +30,7 @@ from autodropout.cli.showing import Show
 from autodropout.cli.tailing import Logs
 from autodropout.cli.training import Train
 from autodropout.cli.zoo import Zoo
+from autodropout.engine.interrupting import unwrapped
 from autodropout.errors import (
     AutoDropoutError,
     DataError,
@@ -137,7 +138,8 @@ def _run(command: Command) -> int:
             warnings.showwarning = _show_warning
             # The command ends with this one as its error.
             warnings.filterwarnings("ignore", message="no trial returned a finite reward")
-            command.run()
+            with unwrapped():
+                command.run()
         sys.stdout.flush()
     except BrokenPipeError:
         raise

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autodropout.report.samples import SiteSample
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
-_ANY_SIZE = "16x16"
+_ASSUMED = "16x16"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,9 @@ class Show(Command):
     """
 
     path: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="POLICY")]
-    size: Annotated[str, tyro.conf.arg(metavar="HxW")] = _ANY_SIZE
+    size: Annotated[str | None, tyro.conf.arg(metavar="HxW", help_behavior_hint=f"(default: {_ASSUMED})")] = (
+        None
+    )
     task: Annotated[str | None, tyro.conf.arg(metavar="TASK", help_behavior_hint="")] = None
     png: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     seed: int = 0
@@ -52,7 +54,7 @@ class Show(Command):
     def run(self) -> None:
         """Draw."""
         policy = loaded_policy(self.path)
-        size = _parsed_size(self.size)
+        size = _parsed_size(self.size or _ASSUMED)
         from autodropout.report.draw import save_png, terminal_picture
         from autodropout.report.samples import SampleSettings, sample_policy
 
@@ -64,8 +66,8 @@ class Show(Command):
             say(json.dumps(document, indent=2))
         else:
             say(terminal_picture(samples))
-            if self.task is None and self.size == _ANY_SIZE and _has_maps(policy):
-                say(f"Drawn on maps of {self.size}; drop rates on yours are others: say --size, or --task.")
+            if self.task is None and self.size is None and _has_maps(policy):
+                say(f"Drawn on maps of {_ASSUMED}; drop rates on yours may differ: give --size, or --task.")
             if policy.schedule != "constant":
                 say(f"Strength over training: {policy.schedule}.")
         if self.png is not None:

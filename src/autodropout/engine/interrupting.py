@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1 as clean stops."""
+"""Clean stops: SIGTERM and SIGUSR1 as interrupts, and interrupts that Python has wrapped."""
 
 import signal
 import threading
@@ -10,11 +10,25 @@ _STOPS = ("SIGTERM", "SIGUSR1")  # what schedulers send before they take a machi
 
 
 @contextmanager
+def unwrapped() -> Iterator[None]:
+    """Let an interrupt come out as itself.
+
+    Python before 3.12 makes it the cause of a RuntimeError where a class is being made, as happens all the
+    time while a library is imported.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+
+
+@contextmanager
 def terminable() -> Iterator[None]:
     """Turn SIGTERM and SIGUSR1 into KeyboardInterrupt, so that all stop what is running in one clean way.
 
-    Only the main thread may, and a handler that the program has chosen comes first. An interrupt that Python
-    before 3.12 has made the cause of a RuntimeError, as it does where a class is made, comes out as itself.
+    Only the main thread may, and a handler that the program has chosen comes first.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -24,11 +38,8 @@ def terminable() -> Iterator[None]:
     for number in ours:
         signal.signal(number, _interrupt)
     try:
-        yield
-    except RuntimeError as error:
-        if isinstance(error.__cause__, KeyboardInterrupt):  # a library was being imported
-            raise KeyboardInterrupt from error
-        raise
+        with unwrapped():
+            yield
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
