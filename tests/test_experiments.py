@@ -78,10 +78,27 @@ def test_the_documentation_shows_the_committed_table(committed):
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + len(committed["comparison"]["arms"])
     page = (ROOT / "docs/results.md").read_text(encoding="utf8")
-    page = page[page.index("## digits") : page.index("### Beside weight decay")]
+    page = page[page.index("## digits") : page.index("### With the known methods tuned")]
     for arm in committed["comparison"]["arms"]:
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {arm['name']} |")]
         assert f"{arm['mean']:.4f}" in line
+
+
+def test_the_documentation_shows_the_committed_table_of_well_tuned_methods():
+    found = json.loads((ROOT / "results/digits/tuned.json").read_text(encoding="utf8"))
+    arms = {arm["name"]: arm for arm in found["comparison"]["arms"]}
+    assert {arm["runs"] for arm in arms.values()} == {digits_tuned.SEEDS}
+    against_none = {row["arm"]: row["paired"] for row in found["pairs"] if row["against"] == "none"}
+    page = (ROOT / "docs/results.md").read_text(encoding="utf8").split("\n### With the known methods")[1]
+    for name, arm in arms.items():
+        less = against_none.get(name)
+        ends = "" if less is None else "{difference:+.4f} ({low:+.4f} to {high:+.4f}) ".format(**less)
+        figures = f"{arm['mean']:.4f} | {arm['spread']:.4f} | {arm['low']:.4f} to {arm['high']:.4f}"
+        assert f"| {name} | {figures} | {ends}|\n" in page
+    shown = " | ".join(f"{arm['mean']:.4f}".removeprefix("0") for arm in arms.values())
+    assert f"| {shown} |\n" in (ROOT / "README.md").read_text(encoding="utf8")
+    (lead,) = [row for row in found["pairs"] if (row["arm"], row["against"]) == ("policy", "dropout 0.2")]
+    assert (round(100 * lead["paired"]["difference"], 2), round(lead["paired"]["p"], 2)) == (0.16, 0.02)
 
 
 def test_the_documentation_shows_what_was_confirmed_on_ptb_small():
