@@ -49,8 +49,8 @@ class Compare(Command):
         combined: Baselines that are also put on top of the policy, such as augmented-dropout, which acts on
             what a layer reads, or adaptive-dropout: each is tuned there and is an arm policy+NAME. The word
             none asks for no such arm, where the paper's tables have one.
-        tune_trials: Trials that tune each baseline, spread over its strengths on two seeds or more. As many as
-            the policy's search had are a fair match: two seeds may well choose a wrong strength.
+        tune_trials: Trials that tune each baseline, spread over its strengths on two seeds or more. As many
+            as the policy's search had are a fair match: two seeds may well choose a wrong strength.
         random_trials: Also search this many random policies, confirm the best, and compare what is found:
             as many as the policy's search had make it an arm of equal budget.
         seeds: Seeds that every arm is trained on.
