@@ -291,9 +291,12 @@ def test_figure_5_is_that_of_the_committed_searches():
             )
             assert said, (words, low, high)
             assert_p(said[1], found["p"])
-    searchers = json.loads((ROOT / "results/ptb-small/searchers.json").read_text(encoding="utf8"))[
-        "searchers"
-    ]
+
+
+@pytest.mark.parametrize("task", ["ptb-small", "mnist-small"])
+def test_figure_5_is_that_of_the_committed_simulations(task):
+    file = ROOT / "results" / task / "searchers.json"
+    searchers = json.loads(file.read_text(encoding="utf8"))["searchers"]
     standings = {one["variant"]["name"]: one["standings"] for one in searchers}
     for name, trials in (("reinforce", 128), ("reinforce", 512), ("reinforce-paper", 512)):
         (found,) = [one["difference"] for one in standings[name] if one["trials"] == trials]
@@ -340,6 +343,7 @@ MEASURED = {
     ),
     "## mnist-small": ("mnist-small/comparison.json", "mnist-small/where.json"),
     "### Its landscape: 1,007 trainings": (),
+    "### Searchers on mnist-small": ("mnist-small/searchers.json",),
     "## cifar10-small": ("cifar10-small/comparison.json",),
     "### With few labels": ("cifar10-small-uda/comparison.json",),
     "### LeNet on MNIST, at full size": (
