@@ -32,7 +32,7 @@ class Benchmark(Command):
 
     Attributes:
         what: What to compare.
-        name: Name of the landscape, or the file of one of your own.
+        name: Name of the landscape, such as mnist-small, or the file of one of your own.
         searchers: Who searches, of reinforce, reinforce-paper, categorical, random, random-biased, evolution,
             tpe and knobs; a setting of a searcher follows it as :setting=value, and so do its own
             capacity, number of repetitions and common_seed. random is always there.
