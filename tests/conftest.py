@@ -1,5 +1,7 @@
+import multiprocessing
 import os
 import signal
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +13,12 @@ from hypothesis import settings
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that runs the tests in the background has interrupts ignored, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if sys.platform == "linux":
+    # Python has one fork server for a whole process, which has loaded what was set before its first use. With
+    # nothing loaded, each of the drivers that benchmarks/chaos.py starts would import torch for seconds.
+    _LOADED = ["autodropout.engine.run", "autodropout.token_space", "torch._dynamo"]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_LOADED)
 
 settings.register_profile("green-is-green", derandomize=True, deadline=None)
 settings.load_profile("green-is-green")
