@@ -205,15 +205,20 @@ def run(
         raise DataError(missing)
     hands = [Study.open(studies / part.name) for part in by_hand_of(task)]
     policies = by_hand(hands) | found(studies, task)
-    known = {baseline.name: baseline for baseline in task.baselines}
     best = tuned_all(task, out, how, earlier)
-    arms: dict[str, Arm] = {"none": None}
-    for one in best:
-        arms[_arm(one)] = partial(task.train, known[one.sweep.baseline].at(one.strength))
-    arms |= policies
+    arms = without_search(task, best) | policies
     baselines = [name for name in arms if name.rpartition("-")[0] not in SEARCHERS]
     comparison = trained_alike(task, arms, baselines, out, how)
     return comparison, best, side_by_side(comparison, SEARCHERS, "random")
+
+
+def without_search(task: Task, best: Sequence[Tuned]) -> dict[str, Arm]:
+    """Return the arms that no search found: no dropout, and each baseline at its best."""
+    known = {baseline.name: baseline for baseline in task.baselines}
+    arms: dict[str, Arm] = {"none": None}
+    return arms | {
+        arm_of(one): partial(task.train, known[one.sweep.baseline].at(one.strength)) for one in best
+    }
 
 
 def beside(comparison: Comparison, best: Sequence[Tuned]) -> list[Answer]:
@@ -224,10 +229,11 @@ def beside(comparison: Comparison, best: Sequence[Tuned]) -> list[Answer]:
         best: The baselines.
     """
     searches = [name for name in comparison.values if name.rpartition("-")[0] in SEARCHERS]
-    return answers(comparison, [[(name, _arm(one)) for name in searches for one in best]])
+    return answers(comparison, [[(name, arm_of(one)) for name in searches for one in best]])
 
 
-def _arm(one: Tuned) -> str:
+def arm_of(one: Tuned) -> str:
+    """Return what the arm of a tuned baseline is called."""
     return f"{one.sweep.baseline} {one.strength:g}"
 
 
@@ -242,7 +248,7 @@ def written(
         "command": command(),
         "versions": versions(),
         "machine": machine(),
-        "tuning": [asdict(one) | {"strength": one.strength, "trials": one.trials} for one in best],
+        "tuning": tuning(best),
         "searchers": sides,
         "pairs": [asdict(pair) for pair in pairs],
         "comparison": json.loads(comparison.to_json()),
@@ -271,6 +277,11 @@ def written(
         *(f"- {one}." for one in best),
     ]
     return json.dumps(document, indent=1, allow_nan=False) + "\n", "\n".join(lines) + "\n"
+
+
+def tuning(best: Sequence[Tuned]) -> list[dict[str, Any]]:
+    """Return how the baselines were tuned, as plain JSON values."""
+    return [asdict(one) | {"strength": one.strength, "trials": one.trials} for one in best]
 
 
 def _counted(sides: Mapping[str, Any]) -> str:

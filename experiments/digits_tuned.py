@@ -13,19 +13,16 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 from autodropout.atomic import write_text
 from autodropout.comparison import Comparison
-from autodropout.comparison.arms import Arm
 from autodropout.comparison.tuning import Tuned
-from autodropout.engine.provenance import command, machine, versions
 from autodropout.policy import Policy
 from autodropout.tasks.base import Task
 from autodropout.tasks.images.digits import Digits
-from comparing import Answer, answers, commit, table
-from confirmed import How, tuned
+from comparing import Answer, answers, provenance, table
+from confirmed import How, arm_of, tuned, tuning, without_search
 from repeated import trained_alike
 
 RESULTS = Path(__file__).parents[1] / "results" / "digits"
@@ -57,36 +54,26 @@ def run(
     Raises:
         KeyboardInterrupt: Somebody asked it to stop.
     """
-    known = {baseline.name: baseline for baseline in task.baselines if baseline.name in METHODS}
-    best = [tuned(task, one, out / "tune" / name, how, tuned_on) for name, one in known.items()]
-    arms: dict[str, Arm] = {NONE: None}
-    for one in best:
-        arms[_arm(one)] = partial(task.train, known[one.sweep.baseline].at(one.strength))
+    methods = [baseline for baseline in task.baselines if baseline.name in METHODS]
+    best = [tuned(task, one, out / "tune" / one.name, how, tuned_on) for one in methods]
+    arms = without_search(task, best)
     comparison = trained_alike(task, arms | policies, list(arms), out / "compare", how)
     return comparison, best
 
 
 def pairs(comparison: Comparison, best: Sequence[Tuned]) -> list[Answer]:
     """Answer three questions: how all stand to no dropout, policies to methods, and learning to chance."""
-    methods = [_arm(one) for one in best]
+    methods = [arm_of(one) for one in best]
     none = [(name, NONE) for name in (*methods, RANDOM, POLICY)]
     beside = [(name, method) for name in (RANDOM, POLICY) for method in methods]
     return answers(comparison, [none, beside, [(POLICY, RANDOM)]])
 
 
-def _arm(one: Tuned) -> str:
-    return f"{one.sweep.baseline} {one.strength:g}"
-
-
 def written(comparison: Comparison, best: Sequence[Tuned]) -> tuple[str, str]:
     """Return tuned.json and tuned.md."""
     rows = pairs(comparison, best)
-    document = {
-        "command": command(),
-        "commit": commit(),
-        "versions": versions(),
-        "machine": machine(),
-        "tuning": [asdict(one) | {"strength": one.strength, "trials": one.trials} for one in best],
+    document = provenance() | {
+        "tuning": tuning(best),
         "pairs": [asdict(row) for row in rows],
         "comparison": json.loads(comparison.to_json()),
     }

@@ -54,7 +54,7 @@ class Show(Command):
     def run(self) -> None:
         """Draw."""
         policy = loaded_policy(self.path)
-        size = _parsed_size(self.size or _ASSUMED)
+        size = _parsed_size(_ASSUMED if self.size is None else self.size)
         from autodropout.report.draw import save_png, terminal_picture
         from autodropout.report.samples import SampleSettings, sample_policy
 
